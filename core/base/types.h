@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The integers that name things across the engine.
+#ifndef CORE_BASE_TYPES_H_
+#define CORE_BASE_TYPES_H_
+
+#include <cstdint>
+
+namespace paligemma {
+
+using TokenId = std::int32_t;
+using BlockId = std::int32_t;
+using SequenceId = std::uint64_t;  // never reused within a process; 0 names none
+
+inline constexpr SequenceId kNoSequence = 0;
+
+}  // namespace paligemma
+
+#endif  // CORE_BASE_TYPES_H_

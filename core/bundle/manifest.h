@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// manifest.json of a model bundle: everything the server must not guess. Plain values, read once at
+// start. The schema is checked by the exporter too (export/paligemma_export/manifest.py);
+// docs/bundle.md explains it.
+#ifndef CORE_BUNDLE_MANIFEST_H_
+#define CORE_BUNDLE_MANIFEST_H_
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/base/types.h"
+
+namespace paligemma {
+
+inline constexpr int kBundleFormat = 1;  // the newest format that this server reads
+
+enum class Method { kCaption, kAnswer, kDetect, kSegment, kRead, kGenerate };
+inline constexpr int kNumMethods = 6;
+
+// As in the public API: "Caption", "ReadText" and so on.
+std::string_view MethodName(Method method);
+
+struct VisionArchitecture {
+  int hidden = 0, layers = 0, heads = 0, head_dim = 0, intermediate = 0, patch = 0;
+  double eps = 0;
+};
+
+// reference: semantics 1.1.
+struct Architecture {
+  int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0;
+  double eps = 0, rope_theta = 0, query_scale = 0, embed_scale = 0;
+  double attention_softcap = 0, final_softcap = 0;  // 0: none
+  std::vector<int> windows;                         // per layer; 0: none
+  int max_positions = 0;
+  VisionArchitecture vision;
+};
+
+enum class Resampling { kPillowBicubic, kBilinear, kBilinearAntialias };
+enum class Padding { kSquash, kPadWhite };
+
+struct ImageSpec {
+  int size = 0;    // pixels of a side, e.g. 224
+  int tokens = 0;  // soft tokens per image, e.g. 256
+  Resampling resampling = Resampling::kPillowBicubic;
+  Padding padding = Padding::kSquash;
+  int max_count = 1;  // images in one request
+};
+
+struct TokenSpec {
+  TokenId pad = 0, eos = 1, bos = 2, newline = 108;
+  TokenId loc_first = 0, seg_first = 0;
+  int loc_count = 0, seg_count = 0;
+  int vocab = 0;
+};
+
+struct MethodSpec {
+  // Templates with {lang}, {question}, {labels}. For kCaption `prompt` is the short one.
+  std::string prompt;
+  std::optional<std::string> long_prompt;  // kCaption only
+  std::vector<std::string> languages;      // empty: the template has no {lang}
+  std::string label_separator = " ; ";
+  int default_tokens = 0, max_tokens = 0;
+};
+
+struct LimitSpec {
+  int max_input_tokens = 0, max_output_tokens = 0, max_labels = 0;
+};
+
+struct FileSpec {
+  std::int64_t size = 0;
+  std::string sha256;               // hex
+  std::vector<std::string> chunks;  // hex, of each 16 MiB
+};
+
+struct Provenance {
+  std::string source, source_sha256, exporter, license;
+};
+
+struct Manifest {
+  int format = 0;
+  std::string name, display_name, revision;
+  Architecture architecture;
+  ImageSpec image;
+  std::string window_mode;  // "none" or "hf"
+  TokenSpec tokens;
+  std::string dtype, quantization;
+  std::map<Method, MethodSpec> methods;  // a method that is missing is unsupported
+  LimitSpec limits;
+  std::map<std::string, FileSpec> files;
+  Provenance provenance;
+
+  bool Supports(Method method) const { return methods.contains(method); }
+};
+
+// Parses and checks; the error is one line that names the field.
+StatusOr<Manifest> ParseManifest(std::string_view json);
+
+// Reads DIR/manifest.json and checks that every file it names is there with its size. Contents are
+// hashed by VerifyFile, which the loader calls while it packs.
+StatusOr<Manifest> LoadManifest(const std::string& directory);
+
+// Compares the sha256 of every chunk; the error names the file and the first wrong chunk.
+Status VerifyFile(const std::string& path, const FileSpec& spec, int num_threads);
+
+}  // namespace paligemma
+
+#endif  // CORE_BUNDLE_MANIFEST_H_

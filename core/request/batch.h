@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one step runs: built by the scheduler, only read by the model runner.
+#ifndef CORE_REQUEST_BATCH_H_
+#define CORE_REQUEST_BATCH_H_
+
+#include <vector>
+
+#include "core/base/types.h"
+#include "core/request/request.h"
+#include "core/request/sequence.h"
+
+namespace paligemma {
+
+// One sequence's share of a step. It yields one sampled token, the one after its last row.
+//   first prefill:         prefill, num_cached = 0
+//   decode:                !prefill, num_cached = 1
+//   after a preemption:    prefill, num_cached = output.size(): the prefix again, then the own
+//   tokens replayed
+//                          as cached rows, so that no mixed mask exists
+struct BatchRow {
+  const Sequence* sequence = nullptr;  // owned by the scheduler, valid until Commit()
+  bool prefill = false;                // run the whole prefix
+  // Cached rows: output[first_cached .. first_cached + num_cached), at positions prompt + index.
+  int first_cached = 0;
+  int num_cached = 0;
+  // Look-ahead: the last cached row's token is not known yet; it is output row `input_row` of the
+  // step that was started just before. -1: all tokens are known.
+  int input_row = -1;
+  // Which output token this row samples; the counter of the sequence's random numbers.
+  int output_index = 0;
+  std::vector<BlockId> block_table;  // covers the prefix and all cached rows
+};
+
+struct Batch {
+  std::vector<BatchRow> rows;  // prefill rows first
+  int num_tokens = 0;          // query tokens, over all rows
+  int num_images = 0;          // images to show the encoder, cached ones included
+
+  bool empty() const { return rows.empty(); }
+};
+
+// One row's outcome, in the order of Batch::rows.
+struct StepOutput {
+  TokenId token = 0;
+  float logprob = 0;                  // with log-probabilities
+  std::vector<TokenAlternative> top;  // as many as asked for
+  bool numeric_fault = false;  // the logits held a NaN: the sequence must end with NUMERIC_FAULT
+};
+
+struct StepResult {
+  std::vector<StepOutput> outputs;
+  Duration vision{}, model{};  // time spent in the step
+  int num_cached_images = 0;   // images that the image cache answered
+};
+
+// What one step means for one sequence. A value: it crosses to the delivery thread and points at
+// nothing.
+struct StepEvent {
+  SequenceId sequence = kNoSequence;
+  bool has_token = false;
+  StepOutput output;  // meaningful with has_token
+  FinishReason finish = FinishReason::kNone;
+  bool finished = false;  // the last event of this sequence
+  Status status;          // why it ended, when it failed
+  // On the first token: when the prefill began, and how long the encoder and the model took.
+  TimePoint scheduled{};
+  Duration vision{}, prefill{};
+  int num_cached_images = 0;
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_REQUEST_BATCH_H_

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Images on their way from a client to the vision encoder. Values; buffers are shared and
+// immutable.
+#ifndef CORE_REQUEST_IMAGE_H_
+#define CORE_REQUEST_IMAGE_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace paligemma {
+
+enum class PixelFormat { kRgb8, kGray8 };
+
+// As a client sends it. Exactly one of `encoded` (a JPEG, PNG or WebP file) and `raw` holds bytes.
+struct ImageInput {
+  std::string encoded;
+  struct Raw {
+    int width = 0, height = 0;
+    PixelFormat format = PixelFormat::kRgb8;
+    std::string data;
+  } raw;
+  bool is_raw = false;
+};
+
+// A decoded image after EXIF orientation.
+struct ImageInfo {
+  int width = 0, height = 0;
+  int exif_orientation = 1;
+  std::string mime_type;  // empty for raw pixels
+};
+
+// Names what the vision encoder is shown: a keyed hash of the resized pixels.
+using ImageKey = std::array<std::uint8_t, 32>;
+
+// Ready for the encoder: RGB bytes [size, size, 3], row-major.
+struct PreparedImage {
+  ImageKey key{};
+  int size = 0;
+  std::shared_ptr<const std::vector<std::uint8_t>> pixels;
+  bool use_cache = true;  // false: neither read nor fill the image cache
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_REQUEST_IMAGE_H_
