@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# The menu. `make` alone prints it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## set-up, build, then every RPC asked of a real server, its answers checked
+	scripts/demo
+
+test: ## set-up, build, and every test that needs no GPU
+	scripts/test
+
+build: ## set-up and release build only
+	scripts/setup build
+	scripts/build release
+
+serve: ## run the server in the foreground: make serve MODEL=models/tiny-a
+	scripts/setup build
+	scripts/build release paligemma-server
+	build/release/bin/paligemma-server --model=$(or $(MODEL),models/tiny-a)
+
+bench: ## the benchmarks, results in bench-out/ (BENCH=name for one)
+	scripts/setup build
+	scripts/bench $(BENCH)
+
+fidelity: ## the parity suite against the reference implementation
+	scripts/setup test
+	scripts/fidelity
+
+sanitize: ## AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer builds and their tests
+	scripts/setup test
+	scripts/sanitize
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
+	scripts/setup test
+	scripts/fuzz
+
+lint: ## style, layers, proto: what CI checks
+	scripts/setup test
+	scripts/lint
+
+format: ## rewrite the sources in the project's style
+	scripts/lint --fix
+
+gpu-kit: ## a relocatable folder for a machine with a GPU, built without one
+	scripts/setup test
+	scripts/gpu-kit
+
+gpu-check: ## on a machine with an NVIDIA GPU: run the kit's tests and benchmarks
+	scripts/gpu-check

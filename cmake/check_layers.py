@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks the architecture that docs/design.md draws: who may include whom, and who owns which foreign library.
+
+Also finds sources that no CMakeLists.txt lists. Prints one line per fault; exit code 1 when there is one.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Folder -> folders it may include besides itself.
+LAYERS: dict[str, set[str]] = {
+    "core/base": set(),
+    "core/bundle": {"core/base"},
+    "core/request": {"core/base", "core/bundle"},
+    "core/text": {"core/base", "core/bundle", "core/request"},
+    "core/vision": {"core/base", "core/bundle", "core/request"},
+    "core/kv": {"core/base", "core/request"},
+    "core/sched": {"core/base", "core/request", "core/kv"},
+    "core/metrics": {"core/base", "core/request"},
+    "core/model": {"core/base", "core/bundle", "core/request"},
+    "core/engine": {
+        "core/base", "core/bundle", "core/request", "core/text", "core/vision", "core/kv", "core/sched", "core/model",
+    },
+    "client": {"core/base", "core/bundle", "core/request", "core/vision"},
+}
+LAYERS["server"] = set(LAYERS) - {"client", "core/kv", "core/sched"}
+
+# core/model's interface is all that the layers above it see of it.
+MODEL_INTERFACE = {
+    "core/model/model_runner.h",
+}
+
+# Include prefix -> folders that own the library.
+OWNERS: dict[str, tuple[str, ...]] = {
+    r"sentencepiece": ("core/text",),
+    r"(jpeglib|jerror|png|webp/.*)\.h": ("core/vision",),
+    r"opencv2/": ("core/vision", "client"),
+    r"(torch|ATen|c10|caffe2)/": ("core/model",),
+    r"cuda": ("core/model",),
+    r"(grpc|grpcpp|google/protobuf|google/rpc)/": ("server", "client"),
+    r".*\.pb\.h": ("server", "client"),
+    r"prometheus/": ("core/metrics", "server"),
+    r"openssl/": ("core/bundle", "core/vision"),
+    r"absl/": (),
+}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.MULTILINE)
+
+
+def folder_of(path: str) -> str | None:
+    """The layer that a path lies in, or None."""
+    return next((layer for layer in LAYERS if path.startswith(layer + "/")), None)
+
+
+def check_file(path: str) -> list[str]:
+    """Faults of one source file, as lines."""
+    faults = []
+    own = folder_of(path)
+    for include in INCLUDE.findall((ROOT / path).read_text()):
+        target = folder_of(include)
+        if own and target and target != own and target not in LAYERS[own]:
+            faults.append(f"{path}: {own} may not include {include}")
+        if own == "core/engine" and target == "core/model" and include not in MODEL_INTERFACE:
+            faults.append(f"{path}: the engine sees core/model only through {sorted(MODEL_INTERFACE)}")
+        if own and target is None:
+            for library, owners in OWNERS.items():
+                if re.match(library, include) and not own.startswith(owners):
+                    faults.append(f"{path}: {include} belongs to {', '.join(owners) or 'nobody'}")
+    return faults
+
+
+def unlisted(sources: list[str]) -> list[str]:
+    """Sources that no CMakeLists.txt on the way up names."""
+    faults = []
+    for path in sources:
+        if not path.endswith((".cc", ".cu")):
+            continue
+        folder = (ROOT / path).parent
+        listed = False
+        while folder != ROOT.parent and not listed:
+            lists = folder / "CMakeLists.txt"
+            listed = lists.exists() and Path(path).name in lists.read_text()
+            folder = folder.parent
+        if not listed:
+            faults.append(f"{path}: no CMakeLists.txt lists it")
+    return faults
+
+
+def main() -> int:
+    """Checks every tracked source."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "core", "server", "client", "tests", "benchmarks"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    sources = [p for p in listing.split() if p.endswith((".cc", ".h", ".cu", ".cuh")) and (ROOT / p).exists()]
+    faults = [fault for path in sources for fault in check_file(path)] + unlisted(sources)
+    print("\n".join(faults) if faults else f"layers: {len(sources)} sources, no fault")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
