@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One server on the tiny bundle for all tests that do not need their own."""
+
+from collections.abc import Iterator
+
+import pytest
+import serving
+
+serving.generate_stubs()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[serving.Server]:
+    """A server that is ready."""
+    with serving.Server() as running:
+        yield running

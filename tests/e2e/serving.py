@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a real server for a test and speaks to it with plain gRPC stubs, generated from proto/ on the fly."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from types import ModuleType
+
+import google
+import grpc
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = ROOT / "build/release/bin/paligemma-server"
+CLIENT = ROOT / "build/release/bin/paligemma"
+TINY = ROOT / "models/tiny-a"
+STUBS = ROOT / "build/python-stubs"
+
+
+def generate_stubs() -> None:
+    """Writes the Python stubs of proto/ to build/ and makes them importable."""
+    STUBS.mkdir(parents=True, exist_ok=True)
+    protos = sorted(str(path.relative_to(ROOT / "proto")) for path in (ROOT / "proto/paligemma").rglob("*.proto"))
+    includes = [f"-I{path}" for path in (ROOT / "proto", *(Path(p).parent for p in google.__path__))]
+    wellknown = Path(protoc.__file__).parent / "_proto"
+    arguments = ["protoc", *includes, f"-I{wellknown}", f"--python_out={STUBS}", f"--grpc_python_out={STUBS}", *protos]
+    if protoc.main(arguments) != 0:
+        raise RuntimeError("protoc failed on proto/")
+    sys.path.insert(0, str(STUBS))
+
+
+def api(module: str) -> ModuleType:
+    """A generated module of package paligemma.v1, e.g. "types_pb2"."""
+    return importlib.import_module(f"paligemma.v1.{module}")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running paligemma-server; a context manager that stops it."""
+
+    def __init__(self, model: Path = TINY, *flags: str) -> None:
+        self.port, self.http_port = free_port(), free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 (lives as long as the server)
+        command = [
+            str(SERVER), f"--model={model}", f"--listen={self.address}", f"--http-listen=127.0.0.1:{self.http_port}",
+            "--drain-delay=0s", *flags,
+        ]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PALIGEMMA_")}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+        self.channel = grpc.insecure_channel(self.address)
+        self.stub = api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(self.channel)
+        self.models = api("model_service_pb2_grpc").ModelServiceStub(self.channel)
+
+    def __enter__(self) -> Server:
+        self.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Returns once /readyz answers 200; fails with the server's log when it ends or takes too long."""
+        until = time.monotonic() + seconds
+        pause = threading.Event()
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with code {self.process.returncode}:\n{self.log_text()}")
+            try:
+                if self.http("/readyz")[0] == 200:
+                    return
+            except OSError:
+                pass
+            pause.wait(0.05)
+        raise RuntimeError(f"the server is not ready after {seconds} s:\n{self.log_text()}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+        """Sends a signal, waits, returns the exit code."""
+        self.channel.close()
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(seconds)
+
+    def log_text(self) -> str:
+        """All that the server printed."""
+        return Path(self.log.name).read_text()
+
+    def http(self, path: str) -> tuple[int, str]:
+        """GETs from the management port: (status, body)."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels, or the sum over its labels."""
+        lines = [line for line in self.http("/metrics")[1].splitlines() if line.split("{")[0].split(" ")[0] == name]
+        if not lines:
+            raise KeyError(f"no metric {name}")
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def golden_cases(model: Path = TINY) -> list[dict]:
+    """The reference implementation's answers that travel with the tiny bundle."""
+    return json.loads((model / "goldens/cases.json").read_text())["cases"]
+
+
+def image_bytes(case: dict, model: Path = TINY) -> bytes:
+    """The encoded picture of a golden case."""
+    return (model / "goldens" / case["image"]).read_bytes()
+
+
+def generate_request(case: dict, **overrides: object) -> object:
+    """A Generate request that asks for a golden case's tokens."""
+    types, service = api("types_pb2"), api("paligemma_service_pb2")
+    config = types.GenerationConfig(max_output_tokens=case["max_tokens"], logprobs=0)
+    request = service.GenerateRequest(
+        images=[types.Image(content=image_bytes(case))], prompt=case["prompt"], generation_config=config
+    )
+    for name, value in overrides.items():
+        setattr(request, name, value)
+    return request
+
+
+def reason_of(error: grpc.RpcError) -> tuple[str, str, dict[str, str]]:
+    """(code, ErrorInfo reason, ErrorInfo metadata) of a failed call."""
+    from google.rpc import error_details_pb2, status_pb2
+
+    details = {key: value for key, value in error.trailing_metadata() or ()}.get("grpc-status-details-bin", b"")
+    status = status_pb2.Status.FromString(details)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return error.code().name, info.reason, dict(info.metadata)
+    return error.code().name, "", {}

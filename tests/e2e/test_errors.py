@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client does wrong comes back as the right code and reason, names the field, and hurts nobody."""
+
+import grpc
+import pytest
+import serving
+
+CASE = serving.golden_cases()[0]
+
+
+def good_request() -> object:
+    """A request that would succeed."""
+    return serving.generate_request(CASE)
+
+
+def break_image(data: bytes):  # noqa: ANN201
+    """A change that replaces the picture."""
+
+    def change(request: object) -> None:
+        request.images[0].content = data
+
+    return change
+
+
+def set_config(**fields: object):  # noqa: ANN201
+    """A change of the generation config."""
+
+    def change(request: object) -> None:
+        for name, value in fields.items():
+            if isinstance(value, list):
+                getattr(request.generation_config, name).extend(value)
+            else:
+                setattr(request.generation_config, name, value)
+
+    return change
+
+
+def set_field(**fields: object):  # noqa: ANN201
+    """A change of the request itself."""
+
+    def change(request: object) -> None:
+        for name, value in fields.items():
+            setattr(request, name, value)
+
+    return change
+
+
+PICTURE = serving.image_bytes(CASE)
+
+BROKEN = {
+    "no image": (lambda request: request.ClearField("images"), "INVALID_ARGUMENT", "IMAGE_MISSING"),
+    "empty image": (break_image(b""), "INVALID_ARGUMENT", "IMAGE_MISSING"),
+    "not an image": (break_image(b"GIF89a" + bytes(100)), "INVALID_ARGUMENT", "IMAGE_FORMAT_UNSUPPORTED"),
+    "half an image": (break_image(PICTURE[: len(PICTURE) // 2]), "INVALID_ARGUMENT", "IMAGE_CORRUPT"),
+    "temperature": (set_config(temperature=-1), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "temperature that is no number": (set_config(temperature=float("nan")), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "top_p": (set_config(top_p=0), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "no tokens": (set_config(max_output_tokens=0), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "too many tokens": (set_config(max_output_tokens=10**6), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "candidates without temperature": (set_config(candidate_count=2), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "too many alternatives": (set_config(logprobs=21), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "ignore_eos": (set_config(ignore_eos=True), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "nine stop sequences": (set_config(stop_sequences=["x"] * 9), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "prompt too long": (set_field(prompt="word " * 20000), "INVALID_ARGUMENT", "PROMPT_TOO_LONG"),
+    "other model": (set_field(model="models/other"), "NOT_FOUND", "MODEL_NOT_FOUND"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_bad_request_is_refused_with_its_reason(server: serving.Server, name: str) -> None:
+    change, code, reason = BROKEN[name]
+    request = good_request()
+    change(request)
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Generate(request, timeout=30)
+    got_code, got_reason, metadata = serving.reason_of(caught.value)
+    assert (got_code, got_reason) == (code, reason), caught.value.details()
+    if reason in ("FIELD_INVALID", "IMAGE_CORRUPT", "IMAGE_MISSING"):
+        assert metadata["field"]
+
+
+def test_an_unknown_language_is_answered_with_those_there_are(server: serving.Server) -> None:
+    types, service = serving.api("types_pb2"), serving.api("paligemma_service_pb2")
+    request = service.CaptionRequest(images=[types.Image(content=PICTURE)], language_code="xx")
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Caption(request, timeout=30)
+    code, reason, metadata = serving.reason_of(caught.value)
+    assert (code, reason) == ("INVALID_ARGUMENT", "LANGUAGE_UNSUPPORTED")
+    assert "en" in metadata["supported"]
+
+
+def test_a_deadline_that_passes_is_deadline_exceeded(server: serving.Server) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Generate(good_request(), timeout=0.001)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_after_all_that_a_good_request_is_still_answered(server: serving.Server) -> None:
+    response = server.stub.Generate(good_request(), timeout=60)
+    assert list(response.candidates[0].token_ids) == CASE["token_ids"]
