@@ -2,6 +2,7 @@
 # pg_library(NAME name SOURCES a.cc ... [DEPS targets] [PRIVATE_DEPS targets])  static library paligemma_<name>, alias paligemma::<name>
 # pg_test(NAME name SOURCES a_test.cc ... [DEPS targets] [LABELS ...])          one GoogleTest program, its cases found by ctest
 # pg_benchmark(NAME name SOURCES a_bench.cc ... [DEPS targets])                 one Google Benchmark program
+# pg_fuzz(NAME name SOURCES a_fuzz.cc ... [DEPS targets])                       one libFuzzer program, with PALIGEMMA_FUZZ only
 # Every .cc of a folder is listed in its CMakeLists.txt; the ctest `layers` finds one that is not.
 include(GoogleTest)
 
@@ -30,4 +31,15 @@ function(pg_benchmark)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   target_link_libraries(${ARG_NAME} PRIVATE paligemma_options ${ARG_DEPS} benchmark::benchmark)
+endfunction()
+
+function(pg_fuzz)
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS" ${ARGN})
+  if(NOT PALIGEMMA_FUZZ)
+    return()
+  endif()
+  add_executable(${ARG_NAME} ${ARG_SOURCES})
+  target_compile_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
+  target_link_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${ARG_NAME} PRIVATE paligemma_options ${ARG_DEPS})
 endfunction()
