@@ -32,6 +32,12 @@ struct ImageInfo {
   std::string mime_type;  // empty for raw pixels
 };
 
+// A rectangle of an image in pixels; x_max and y_max lie one past it. Empty or inverted ones may
+// occur.
+struct PixelBox {
+  int x_min = 0, y_min = 0, x_max = 0, y_max = 0;
+};
+
 // Names what the vision encoder is shown: a keyed hash of the resized pixels.
 using ImageKey = std::array<std::uint8_t, 32>;
 
