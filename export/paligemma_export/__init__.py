@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns PaliGemma 2 checkpoints into bundles for the C++ server: TorchScript modules, tokenizer, manifest."""
+
+__version__ = "0.1.0"
+
+BUNDLE_FORMAT = 1
+OPERATOR_SET = 1

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each subcommand does; cli.py reads the arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from paligemma_export import bundle, checkpoint_writer, mask_decoder, tokenizer
+from paligemma_export.architecture import geometry
+from paligemma_export.big_vision import BigVisionSource
+from paligemma_export.errors import ExportError
+from paligemma_export.huggingface import HuggingFaceSource
+from paligemma_export.random_weights import RandomSource
+from paligemma_export.scratch import Scratch
+from paligemma_export.source import Source
+
+_TRAVELLING = re.compile(r"(LICENSE|LICENCE|NOTICE|USE_POLICY)(\.\w+)?", re.IGNORECASE)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Converts a checkpoint, checking every tensor's name and shape; a failure leaves nothing behind."""
+    checkpoint = Path(arguments.checkpoint)
+    _refuse_existing(arguments.output)
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    model = tokenizer.read(Path(arguments.tokenizer or folder / "tokenizer.model"))
+    with tempfile.TemporaryDirectory(prefix=".paligemma-", dir=_parent(arguments.output)) as scratch:
+        if checkpoint.is_dir():
+            source: Source = HuggingFaceSource(checkpoint, arguments.window_mode, arguments.final_softcap)
+        else:
+            source = BigVisionSource(checkpoint, Path(scratch), arguments.window_mode, arguments.final_softcap,
+                                     arguments.query_scale)
+        options = _options(arguments)
+        options.resampling, options.padding = arguments.resampling, arguments.padding
+        options.max_images = arguments.max_images
+        options.methods = json.loads(Path(arguments.methods).read_text()) if arguments.methods else None
+        options.travelling_files = [path for path in sorted(folder.iterdir()) if _TRAVELLING.fullmatch(path.name)]
+        names = [path.name for path in options.travelling_files]
+        options.license = arguments.license or (f"see {', '.join(names)}" if names else "unknown")
+        _write_bundle(arguments, source, model, options)
+
+
+def random(arguments: argparse.Namespace) -> None:
+    """Makes random weights that exercise the model (see random_weights.py), for tests and benchmarks."""
+    _refuse_existing(arguments.output, arguments.checkpoint_output)
+    numbers = geometry(arguments.geometry)
+    model = tokenizer.train(numbers.vocab)
+    options = _options(arguments)
+    options.license = "Apache-2.0"
+    if arguments.geometry.startswith("tiny"):
+        options.languages, options.max_images = ["en", "de", "fr"], 2
+    with tempfile.TemporaryDirectory(prefix=".paligemma-", dir=_parent(arguments.output)) as scratch:
+        source: Source = RandomSource(numbers, arguments.seed, arguments.dtype or "float32", Scratch(Path(scratch)))
+        if arguments.checkpoint_output:
+            description, digest = source.description, source.digest
+            write_checkpoint(Path(arguments.checkpoint_output), source, model, arguments.quiet)
+            source = HuggingFaceSource(Path(arguments.checkpoint_output), numbers.window_mode)
+            source.architecture = numbers
+            source.description, source.digest = description, digest
+        _write_bundle(arguments, source, model, options)
+
+
+def write_checkpoint(directory: Path, source: Source, model: bytes, quiet: bool) -> None:
+    with bundle.atomic_directory(directory) as growing:
+        checkpoint_writer.write(growing, source, model, quiet)
+
+
+def quantize(arguments: argparse.Namespace) -> None:
+    """Quantises the decoder of a plain bundle; everything else stays as it is."""
+    from paligemma_export.bundle_source import BundleSource
+
+    path = Path(arguments.bundle)
+    _refuse_existing(arguments.output)
+    content = bundle.read_manifest(path)
+    if content["quantization"] != "none":
+        raise ExportError(f"{path.name} is quantised already ({content['quantization']})")
+    source = BundleSource(path, content)
+    options = bundle.Options(
+        name=arguments.name or f"{content['name']}-{arguments.quantize}"[:63],
+        display_name=content["display_name"], quantization=arguments.quantize,
+        resampling=content["image"]["resampling"], padding=content["image"]["padding"],
+        max_images=content["image"]["max_count"], methods=content["methods"],
+        license=content["provenance"]["license"], quiet=arguments.quiet,
+        travelling_files=[file for file in sorted(path.iterdir()) if _TRAVELLING.fullmatch(file.name)])
+    masks = source.mask_decoder()
+    bundle.write(Path(arguments.output), source, tokenizer.read(path / "tokenizer.model"), options, masks)
+    print(f"wrote {arguments.output}")
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    """Compares every file with its hash, then generates a few tokens with the reference kernels."""
+    from paligemma_export.verify import verify_bundle
+
+    for line in verify_bundle(Path(arguments.bundle), arguments.tokens):
+        print(line, flush=True)
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    """Prints the manifest, checked."""
+    print(json.dumps(bundle.read_manifest(Path(arguments.bundle)), indent=1, ensure_ascii=False))
+
+
+def goldens(arguments: argparse.Namespace) -> None:
+    """Makes a tiny checkpoint, its bundle and what transformers answers for it (needs transformers)."""
+    from paligemma_export.goldens import write_goldens
+
+    write_goldens(arguments.geometry, Path(arguments.output))
+
+
+def _options(arguments: argparse.Namespace) -> bundle.Options:
+    name = arguments.name or re.sub(r"[^-a-z0-9.]+", "-", Path(arguments.output).name.lower()).strip("-.")
+    return bundle.Options(name=name or "paligemma2", display_name=arguments.display_name, dtype=arguments.dtype,
+                          quantization=arguments.quantize, quiet=arguments.quiet)
+
+
+def _write_bundle(arguments: argparse.Namespace, source: Source, model: bytes, options: bundle.Options) -> None:
+    masks = mask_decoder.load(Path(arguments.mask_decoder))[0] if arguments.mask_decoder else None
+    content = bundle.write(Path(arguments.output), source, model, options, masks)
+    size = sum(entry["size"] for entry in content["files"].values())
+    print(f"wrote {arguments.output}: {content['name']}, {size / 1e6:.1f} MB, revision {content['revision']}")
+
+
+def _refuse_existing(*paths: str | None) -> None:
+    for path in paths:
+        if path and Path(path).exists():
+            raise ExportError(f"{path} already exists")
+
+
+def _parent(path: str) -> Path:
+    parent = Path(path).absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent
+
+
