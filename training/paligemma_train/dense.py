@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the vision tower learns first: for every patch the colour, the shape, the box of its thing, and letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paligemma_train.domain import CHARACTERS, COLORS, NAMES, PLACES
+from paligemma_train.scene import Scene
+
+_COLOR = {name: index + 1 for index, name in enumerate(COLORS)}
+_NAME = {name: index + 1 for index, name in enumerate(NAMES)}
+_PLACE = {name: index + 1 for index, name in enumerate(PLACES)}
+_CHARACTER = {name: index + 1 for index, name in enumerate(CHARACTERS)}
+COLOR_CLASSES, NAME_CLASSES = len(COLORS) + 1, len(NAMES) + 1
+PLACE_CLASSES, CHARACTER_CLASSES = len(PLACES) + 1, len(CHARACTERS) + 1
+IGNORED = -100
+_SAMPLES = 8  # per patch and side
+
+
+@dataclass
+class DenseLabels:
+    """For a grid of G x G patches, class 0 being none: color, name int16 [G*G]; box float32 [G*G,4];
+    characters int16 [G*G,2], in the left and right half; place int (0: not an everyday scene)."""
+
+    color: np.ndarray
+    name: np.ndarray
+    box: np.ndarray
+    characters: np.ndarray
+    place: int
+
+
+def labels(scene: Scene, grid: int) -> DenseLabels:
+    height, width = scene.numbers.shape
+    side = grid * _SAMPLES
+    rows = ((np.arange(side) + 0.5) * height / side).astype(int)
+    columns = ((np.arange(side) + 0.5) * width / side).astype(int)
+    sampled = scene.numbers[rows[:, None], columns[None]]
+    patches = sampled.reshape(grid, _SAMPLES, grid, _SAMPLES).transpose(0, 2, 1, 3).reshape(grid * grid, -1)
+    color = np.zeros(grid * grid, np.int16)
+    name, box = color.copy(), np.zeros((grid * grid, 4), np.float32)
+    best = np.full(grid * grid, _SAMPLES * _SAMPLES // 6)
+    for thing in scene.things:
+        count = (patches == thing.number).sum(1)
+        won = count > best
+        best = np.maximum(best, count)
+        color[won] = _COLOR[thing.color] if thing.color else IGNORED
+        name[won], box[won] = _NAME[thing.name], thing.box
+    return DenseLabels(color, name, box, _characters(scene, grid), _PLACE[scene.place] if scene.place else 0)
+
+
+def _characters(scene: Scene, grid: int) -> np.ndarray:
+    """int16 [G*G,2]: the character that fills most of each half patch, if it fills enough or lies mostly inside."""
+    result = np.zeros((grid, grid * 2), np.int16)
+    best = np.zeros((grid, grid * 2))
+    cell_height, cell_width = 1 / grid, 0.5 / grid
+    for character, (y0, x0, y1, x1) in scene.characters:
+        smaller = min(cell_height * cell_width, max(1e-6, (y1 - y0) * (x1 - x0)))
+        for row in range(max(0, int(y0 / cell_height)), min(grid, int(y1 / cell_height) + 1)):
+            tall = min(y1, (row + 1) * cell_height) - max(y0, row * cell_height)
+            for column in range(max(0, int(x0 / cell_width)), min(2 * grid, int(x1 / cell_width) + 1)):
+                wide = min(x1, (column + 1) * cell_width) - max(x0, column * cell_width)
+                part = max(0.0, tall) * max(0.0, wide) / smaller
+                if part > max(0.3, best[row, column]):
+                    result[row, column], best[row, column] = _CHARACTER[character], part
+    return result.reshape(grid * grid, 2)
