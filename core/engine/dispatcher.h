@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine's front: admits requests, prepares them on its own threads, hands their sequences to
+// the engine and ends each of them exactly once.
+//
+//   Submit -> preprocessing pool -> Engine -> Delivery -> ResponseSink
+//
+// It can be built before the model is there: until Start() requests are refused with MODEL_LOADING,
+// so that ports may be bound first.
+//
+// Thread safety: thread safe. Sinks are called from the delivery thread alone, never from Submit or
+// Cancel. Lock order: at most one mutex is held at a time.
+#ifndef CORE_ENGINE_DISPATCHER_H_
+#define CORE_ENGINE_DISPATCHER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "core/base/status.h"
+#include "core/engine/delivery.h"
+#include "core/engine/engine.h"
+#include "core/engine/preprocessor.h"
+#include "core/engine/text_stream.h"
+#include "core/model/model_runner.h"
+#include "core/request/engine_observer.h"
+#include "core/request/request.h"
+#include "core/sched/scheduler_options.h"
+
+namespace paligemma {
+
+struct DispatcherOptions {
+  int num_preprocess_threads = 2;
+  // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED.
+  int max_queued = 256;
+  // The same in estimated prefill tokens, and in bytes of images and text. 0: no bound. A request
+  // that is alone is never refused by these two.
+  std::int64_t max_queued_tokens = 0;
+  std::int64_t max_queued_bytes = std::int64_t{1} << 30;
+  int tokens_per_image = 0;  // for that estimate
+  SchedulerOptions scheduler;
+};
+
+// A snapshot for metrics and health; its parts may be a step apart.
+struct DispatcherStats {
+  int in_flight = 0;      // accepted requests that have not ended
+  int queued = 0;         // of these, those without a first token
+  int running = 0;        // of these, those with one
+  EngineStats engine;     // zeros before Start()
+  bool started = false;   // Start() was called
+  bool draining = false;  // new requests are refused
+};
+
+class Dispatcher {
+ public:
+  // What exists once the model is loaded. `runner`, `preprocessor` and `text` become the
+  // dispatcher's own.
+  struct Parts {
+    std::unique_ptr<ModelRunner> runner;
+    std::unique_ptr<Preprocessor> preprocessor;
+    std::unique_ptr<TextStreamFactory> text;
+  };
+
+  // `observer` may be null; it and `clock` must outlive the dispatcher.
+  Dispatcher(const DispatcherOptions& options, EngineObserver* observer = nullptr,
+             const Clock* clock = Clock::Real());
+
+  // Ends what is left with SERVER_DRAINING, then joins all threads. Waits for a step in progress.
+  ~Dispatcher();
+
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+
+  // Starts the threads. REQUIRES: called once, before the destructor.
+  void Start(Parts parts) PG_LOCKS_EXCLUDED(mutex_);
+
+  // Takes the request over; never blocks. From then on `sink` gets exactly one OnDone. An error
+  // means a refusal: the sink is never called. MODEL_LOADING, SERVER_DRAINING and SERVER_OVERLOADED
+  // are UNAVAILABLE with a retry_after(); a deadline that has passed is DEADLINE_EXCEEDED.
+  StatusOr<RequestId> Submit(Request request, std::shared_ptr<ResponseSink> sink)
+      PG_LOCKS_EXCLUDED(mutex_);
+
+  // Ends a request with CANCELLED, at the latest after the step in progress; its OnDone comes as
+  // for any other. Ids that are unknown or have ended are ignored.
+  void Cancel(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
+
+  // Refuses new work from now on and waits for what was accepted. After `deadline` (of the
+  // machine's clock) the rest ends with SERVER_DRAINING and DEADLINE_EXCEEDED is returned. May be
+  // called again.
+  Status Drain(TimePoint deadline) PG_LOCKS_EXCLUDED(mutex_);
+
+  // Refuses new work, and returns at once.
+  void StopAdmission() PG_LOCKS_EXCLUDED(mutex_);
+
+  DispatcherStats Stats() const PG_LOCKS_EXCLUDED(mutex_);
+
+  // When the engine last finished a step, or was last seen with nothing to do. A watchdog compares
+  // it with Now() while Stats().engine.busy.
+  TimePoint LastProgress() const PG_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  enum class Stage { kQueued, kPreprocessing, kSubmitted };
+
+  // One accepted request, until it ended.
+  struct Entry {
+    Stage stage = Stage::kQueued;
+    Request request;                     // moved out when preprocessing begins
+    std::shared_ptr<ResponseSink> sink;  // moved to Delivery, with it the duty to call OnDone
+    std::vector<SequenceId> sequences;   // with kSubmitted
+    // Shared with the preprocessing thread, which looks at it between stages.
+    std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+    std::int64_t tokens = 0, bytes = 0;  // its share of the queue's bounds
+    bool counts_as_queued = true;
+  };
+
+  struct Cost {
+    std::int64_t tokens = 0, bytes = 0;
+  };
+
+  Cost Estimate(const Request& request) const;
+  Status CheckAdmission(const Cost& cost, TimePoint deadline) const PG_REQUIRES(mutex_);
+  void LeaveQueue(Entry* entry) PG_REQUIRES(mutex_);
+
+  void PreprocessLoop() PG_LOCKS_EXCLUDED(mutex_);
+  void Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
+                  std::shared_ptr<std::atomic<bool>> cancelled) PG_LOCKS_EXCLUDED(mutex_);
+  void Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences)
+      PG_LOCKS_EXCLUDED(mutex_);
+  void StopPreprocessing() PG_LOCKS_EXCLUDED(mutex_);
+  // Ends what is accepted with `status`, without waiting for the engine.
+  void Abort(const Status& status) PG_LOCKS_EXCLUDED(mutex_);
+
+  // From the delivery thread.
+  void OnFirstToken(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
+  void OnEnded(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
+
+  const DispatcherOptions options_;
+  EngineObserver* const observer_;
+  const Clock* const clock_;
+  std::atomic<SequenceId> next_sequence_{1};
+
+  mutable Mutex mutex_;
+  CondVar work_;   // of the preprocessing threads
+  CondVar ended_;  // of Drain: a request ended
+  std::unordered_map<RequestId, Entry> entries_ PG_GUARDED_BY(mutex_);
+  std::deque<RequestId> queue_ PG_GUARDED_BY(mutex_);  // may name requests that have ended
+  RequestId next_request_ PG_GUARDED_BY(mutex_) = 1;
+  int num_queued_ PG_GUARDED_BY(mutex_) = 0;
+  std::int64_t queued_tokens_ PG_GUARDED_BY(mutex_) = 0;
+  std::int64_t queued_bytes_ PG_GUARDED_BY(mutex_) = 0;
+  bool started_ PG_GUARDED_BY(mutex_) = false;
+  bool draining_ PG_GUARDED_BY(mutex_) = false;
+  bool stopping_ PG_GUARDED_BY(mutex_) = false;
+
+  // Set by Start() before started_ and then left alone; each outlives the next.
+  std::unique_ptr<Preprocessor> preprocessor_;
+  std::unique_ptr<TextStreamFactory> text_;
+  std::unique_ptr<Delivery> delivery_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_ENGINE_DISPATCHER_H_

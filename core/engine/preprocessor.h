@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a request to what the model reads: pictures decoded and resized, prompts assembled and
+// tokenized. An interface, so that the engine is tested without codecs and tokenizer.
+#ifndef CORE_ENGINE_PREPROCESSOR_H_
+#define CORE_ENGINE_PREPROCESSOR_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/request/request.h"
+
+namespace paligemma {
+
+struct PreparedPrompt {
+  std::string text;             // as sent to the model, without image tokens
+  std::vector<TokenId> tokens;  // BOS, text, newline
+};
+
+struct PreparedRequest {
+  std::vector<PreparedPrompt> prompts;  // at least one; with separate labels, one for each
+  std::vector<PreparedImage> images;    // shared by all prompts
+  std::vector<ImageInfo> image_infos;
+  int tokens_per_image = 0;
+  TokenId eos = 1;
+  int max_tokens = 0;  // the method's default filled in
+};
+
+// Says whether to go on: an error once the request was cancelled or its deadline passed. Thread
+// safe.
+using InterruptCheck = std::function<Status()>;
+
+// Thread safe: several preprocessing threads call it.
+class Preprocessor {
+ public:
+  virtual ~Preprocessor() = default;
+
+  // Calls `check` between stages and returns its error. Other errors are the client's
+  // (INVALID_ARGUMENT) and name the field. Never throws.
+  virtual StatusOr<PreparedRequest> Prepare(const Request& request,
+                                            const InterruptCheck& check) = 0;
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_ENGINE_PREPROCESSOR_H_

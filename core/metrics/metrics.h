@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every metric of the server: names, help and buckets stand in metrics.cc alone. Labels come from
+// small closed sets, so that no client can make the number of series grow.
+//
+// Thread safety: thread safe. No method blocks on more than a short internal mutex.
+#ifndef CORE_METRICS_METRICS_H_
+#define CORE_METRICS_METRICS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/request/engine_observer.h"
+#include "core/request/request.h"
+
+namespace paligemma {
+
+// Constant labels of this process.
+struct MetricsInfo {
+  std::string version;
+  std::string model, revision, dtype, device;
+  // Of all RPCs that are served: {"paligemma.v1.PaliGemmaService", "Caption", "unary"} and so on.
+  // Their series exist from the start; any other RPC counts as "other".
+  struct Rpc {
+    std::string service, method, type;
+  };
+  std::vector<Rpc> rpcs;
+};
+
+// What is read when a scrape comes.
+struct MetricsGauges {
+  int requests_waiting = 0, requests_running = 0;
+  int kv_blocks_used = 0, kv_blocks_total = 0, kv_block_size = 0;
+};
+
+enum class Rejection { kOverloaded, kQuota, kDraining, kLoading, kInvalid, kTooLarge };
+
+class Metrics final : public EngineObserver {
+ public:
+  explicit Metrics(const MetricsInfo& info);
+  ~Metrics() override;
+
+  // A request that the engine accepted has ended.
+  void RequestFinished(Method method, const Status& status, const RequestResult& result);
+  // A request that never was accepted.
+  void RequestRejected(Rejection rejection);
+  // Time between two deliveries of one stream, divided by the tokens of the later.
+  void TokensDelivered(Method method, Duration since_last, int num_tokens);
+
+  // `service` and `method` as in MetricsInfo::rpcs; `code` is gRPC's number.
+  void RpcStarted(std::string_view service, std::string_view method);
+  void RpcHandled(std::string_view service, std::string_view method, int code, Duration duration);
+  void RpcMessage(std::string_view service, std::string_view method, bool sent);
+
+  void OnStep(const StepStats& stats) override;
+  void OnPreemptions(int count) override;
+
+  // The text format of Prometheus.
+  std::string ExportText(const MetricsGauges& gauges);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_METRICS_METRICS_H_

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses which sequences run in the next step.
+//
+// A prompt is prefilled whole, in one step: all of its keys depend on all of it (docs/design.md).
+// Prefill comes first, but never two prefill steps in a row while something decodes. Waiting
+// sequences come in the order of their arrival, a level of priority being worth `ageing` of
+// waiting, so that none starves. When blocks run short, the running sequence that would come last
+// in that order is preempted: it gives its blocks back and is prefilled again later, its own tokens
+// replayed.
+//
+// Look-ahead: Schedule() may be called again before the step it returned is committed. A sequence
+// whose newest token is still in flight is then planned with BatchRow::input_row. Steps are
+// committed in the order in which they were planned, at most two are in flight. A sequence that
+// ended meanwhile keeps its blocks, and its Sequence its address, until its last step is committed.
+//
+// Thread safety: none; the engine thread owns it. FitsEver() may be called from anywhere.
+#ifndef CORE_SCHED_SCHEDULER_H_
+#define CORE_SCHED_SCHEDULER_H_
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/status.h"
+#include "core/kv/kv_cache_manager.h"
+#include "core/request/batch.h"
+#include "core/request/sequence.h"
+#include "core/sched/scheduler_options.h"
+
+namespace paligemma {
+
+class Scheduler {
+ public:
+  struct Decision {
+    Batch batch;                      // may be empty; its blocks are reserved
+    std::vector<StepEvent> events;    // sequences whose time was up
+    TimePoint wake_up = kNoDeadline;  // with an empty batch: look again then, if not sooner
+    int num_preempted = 0;
+  };
+
+  // `kv` must outlive the scheduler. REQUIRES: all limits > 0.
+  Scheduler(const SchedulerOptions& options, KvCacheManager* kv);
+
+  // Whether the sequence could run if it were alone.
+  bool FitsEver(const Sequence& sequence) const;
+
+  // REQUIRES: FitsEver(), max_tokens > 0, an id that was never used.
+  void Add(std::unique_ptr<Sequence> sequence, TimePoint now);
+
+  // Plans a step. A batch that is not empty must be given to Commit, Fail or Retry.
+  Decision Schedule(TimePoint now);
+
+  // Each appends one token to each sequence of the oldest planned step, ends those that are
+  // complete, and returns what to tell. REQUIRES: one output per row.
+  std::vector<StepEvent> Commit(const Batch& batch, StepResult result);
+
+  // The oldest planned step failed: ends its sequences with `status`.
+  std::vector<StepEvent> Fail(const Batch& batch, const Status& status);
+
+  // The newest (`started` false) or oldest planned step was too large for the device. A prefill of
+  // several rows goes back to waiting, to be tried with half as many; returns false, and does
+  // nothing, for any other.
+  bool Retry(const Batch& batch, bool started);
+
+  // The newest planned step could not be started: as Fail.
+  std::vector<StepEvent> FailUnstarted(const Batch& batch, const Status& status);
+
+  // End a sequence in any state; nothing when it is unknown or ended already.
+  std::optional<StepEvent> Cancel(SequenceId id);
+  std::optional<StepEvent> Finish(SequenceId id, FinishReason reason);
+  // Ends all with `status`.
+  std::vector<StepEvent> EndAll(const Status& status);
+
+  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int num_running() const { return static_cast<int>(running_.size()); }
+  int num_in_flight() const { return static_cast<int>(in_flight_.size()); }
+  // Sequences that exist, those included that ended with a step in flight.
+  int num_sequences() const { return static_cast<int>(entries_.size()); }
+
+  // For tests; aborts when a promise is broken.
+  void CheckInvariants() const;
+
+ private:
+  enum class State { kWaiting, kRunning, kEnded };
+  // Order of service: by arrival, moved back by priority; then by id.
+  using Key = std::pair<TimePoint, SequenceId>;
+
+  struct Entry {
+    std::unique_ptr<Sequence> sequence;
+    Key key;
+    State state = State::kWaiting;
+    TimePoint added{}, scheduled{};
+    int epoch = 0;        // counts retries and preemptions: rows of an older epoch are void
+    int in_flight = 0;    // rows planned and not committed, void ones included
+    int newest_row = -1;  // its row in the newest step; -1: none in flight
+
+    TimePoint expiry() const { return std::min(sequence->deadline, sequence->time_budget); }
+    int num_output() const { return static_cast<int>(sequence->output.size()); }
+  };
+  struct Row {
+    Entry* entry;
+    int epoch;
+  };
+  struct Step {
+    std::vector<Row> rows;
+    bool prefill = false;
+  };
+
+  void Expire(TimePoint now, std::vector<StepEvent>* events);
+  bool WaitsForImages(TimePoint now, TimePoint* wake_up) const;
+  void PlanPrefill(TimePoint now, Batch* batch);
+  bool Admits(const Entry& entry, const Batch& batch) const;
+  void PlanDecode(Batch* batch, int* num_preempted);
+  bool CanDecode(const Entry& entry) const;
+  // Returns false when `entry` itself was preempted, or must wait for steps in flight.
+  bool ReserveDecode(Entry* entry, int* num_preempted);
+  void Preempt(Entry* entry);
+  void AddRow(Entry* entry, BatchRow row, Batch* batch);
+  void Record(const Batch& batch, bool prefill);
+
+  // Takes a step's rows off the books; calls `visit` with each that still counts.
+  template <typename Visitor>
+  void Close(Step step, Visitor visit);
+  StepEvent CommitRow(Entry* entry, const Batch& batch, const StepResult& result, StepOutput output,
+                      int row);
+  StepEvent End(Entry* entry, Status status, FinishReason reason);
+  StepEvent EndLate(Entry* entry, TimePoint now);
+  void Reap(Entry* entry);
+  std::string_view Phase(const Entry& entry) const;
+  std::vector<StepEvent> FailStep(Step step, const Status& status);
+
+  const SchedulerOptions options_;
+  KvCacheManager* const kv_;
+
+  std::unordered_map<SequenceId, std::unique_ptr<Entry>> entries_;
+  std::map<Key, Entry*> waiting_, running_;              // first served first
+  std::set<std::pair<TimePoint, SequenceId>> expiries_;  // of those that have one
+  std::deque<Step> in_flight_;                           // oldest first
+  bool last_was_prefill_ = false;
+  int max_prefill_rows_;  // lowered by Retry, until a prefill succeeds
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_SCHED_SCHEDULER_H_
