@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text to token ids and back, by the bundle's tokenizer.model. Its source file is the only one that
+// sees sentencepiece. Immutable after Load(), so thread safe.
+//
+// Text of clients must not become control tokens. sentencepiece itself never matches control pieces
+// (<bos>, <eos>, <pad>) in text, but user-defined ones (<loc0000>, <seg000>, <unused0>,
+// <start_of_turn>) always. Where such a spelling must stay ordinary text, the text is cut behind
+// its
+// "<" and both parts are encoded by themselves: no piece spans the cut, and text without such
+// spellings has exactly sentencepiece's ids. HTML tags, newlines and runs of spaces, which are
+// user-defined too, stay what the model was trained with.
+#ifndef CORE_TEXT_TOKENIZER_H_
+#define CORE_TEXT_TOKENIZER_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/base/types.h"
+#include "core/bundle/manifest.h"
+
+namespace paligemma {
+
+class Tokenizer {
+ public:
+  // Loads `path` and checks it against the manifest's ids (semantics 3.1): the error is one line.
+  static StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path, const TokenSpec& spec);
+  ~Tokenizer();
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // Neither adds BOS, EOS or newline. REQUIRES: valid UTF-8 (see ValidateUtf8).
+  // Every spelling of a special token is ordinary text.
+  StatusOr<std::vector<TokenId>> EncodePlain(std::string_view text) const;
+  // <locNNNN> and <segNNN> are tokens, other special tokens ordinary text.
+  StatusOr<std::vector<TokenId>> EncodeWithLocations(std::string_view text) const;
+
+  // The bytes that a token stands for: a piece with spaces for its U+2581, one byte for a byte
+  // piece, nothing for control pieces and ids outside of the vocabulary.
+  std::string_view TokenBytes(TokenId token) const;
+  // The text of a whole sequence; bytes that are no UTF-8 become U+FFFD.
+  std::string Decode(std::span<const TokenId> tokens) const;
+
+  const TokenSpec& spec() const { return spec_; }
+
+ private:
+  class Model;
+  enum class Specials { kNone, kLocations };
+
+  Tokenizer(std::unique_ptr<Model> model, const TokenSpec& spec);
+  Status CheckIds() const;
+  StatusOr<std::vector<TokenId>> Encode(std::string_view text, Specials specials) const;
+
+  const std::unique_ptr<const Model> model_;
+  const TokenSpec spec_;
+  std::vector<std::string> bytes_;  // by token
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_TEXT_TOKENIZER_H_
