@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resumable state: written beside and renamed, so that a machine that goes away leaves the last whole one."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def default_work() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "paligemma-serving" / "train-demo"
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".growing")
+    torch.save(state, beside)
+    os.replace(beside, path)
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """None if there is none yet."""
+    if not path.exists():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Clock:
+    """Says when so many seconds have passed since it last did."""
+
+    def __init__(self, seconds: float):
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
