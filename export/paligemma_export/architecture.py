@@ -84,9 +84,13 @@ class Architecture:
         if self.head_dim % 2:
             problems.append(f"head_dim {self.head_dim} is odd")
         if self.vision.hidden % self.vision.heads:
-            problems.append(f"vision hidden {self.vision.hidden} does not divide into {self.vision.heads} heads")
+            problems.append(
+                f"vision hidden {self.vision.hidden} does not divide into {self.vision.heads} heads"
+            )
         if self.vision.image_size % self.vision.patch:
-            problems.append(f"image size {self.vision.image_size} is no multiple of patch {self.vision.patch}")
+            problems.append(
+                f"image size {self.vision.image_size} is no multiple of patch {self.vision.patch}"
+            )
         if self.window_mode not in ("none", "hf"):
             problems.append(f"window mode {self.window_mode!r} is neither none nor hf")
         if problems:
@@ -133,31 +137,62 @@ class Architecture:
         return shapes
 
 
-DECODER_NORMS = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-                 "post_feedforward_layernorm")
+DECODER_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
 
 _SIZES = {
     "3b": Architecture(hidden=2304, layers=26, heads=8, kv_heads=4, head_dim=256, intermediate=9216),
     "10b": Architecture(hidden=3584, layers=42, heads=16, kv_heads=8, head_dim=256, intermediate=14336),
-    "28b": Architecture(hidden=4608, layers=46, heads=32, kv_heads=16, head_dim=128, intermediate=36864,
-                        query_scale=1 / 12),
+    "28b": Architecture(
+        hidden=4608, layers=46, heads=32, kv_heads=16, head_dim=128, intermediate=36864, query_scale=1 / 12
+    ),
 }
 
 # The tiny ones keep every structural trait: grouped heads, head_dim that is not hidden / heads, a query scale that
 # is not head_dim ** -0.5, soft-caps that bite, odd sizes, a window.
 _TINY = {
     "tiny-a": Architecture(
-        hidden=64, layers=3, heads=4, kv_heads=2, head_dim=24, intermediate=112, vocab=1664, query_scale=18**-0.5,
+        hidden=64,
+        layers=3,
+        heads=4,
+        kv_heads=2,
+        head_dim=24,
+        intermediate=112,
+        vocab=1664,
+        query_scale=18**-0.5,
         max_positions=512,
-        vision=VisionArchitecture(hidden=48, layers=2, heads=3, intermediate=80, image_size=42)),
+        vision=VisionArchitecture(hidden=48, layers=2, heads=3, intermediate=80, image_size=42),
+    ),
     "tiny-b": Architecture(
-        hidden=96, layers=4, heads=6, kv_heads=2, head_dim=20, intermediate=160, vocab=1664, query_scale=24**-0.5,
+        hidden=96,
+        layers=4,
+        heads=6,
+        kv_heads=2,
+        head_dim=20,
+        intermediate=160,
+        vocab=1664,
+        query_scale=24**-0.5,
         max_positions=512,
-        vision=VisionArchitecture(hidden=72, layers=2, heads=4, intermediate=100, image_size=56)),
+        vision=VisionArchitecture(hidden=72, layers=2, heads=4, intermediate=100, image_size=56),
+    ),
     "tiny-c": Architecture(
-        hidden=66, layers=5, heads=5, kv_heads=1, head_dim=14, intermediate=94, vocab=1664, query_scale=11**-0.5,
-        max_positions=512, sliding_window=8, window_mode="hf",
-        vision=VisionArchitecture(hidden=51, layers=3, heads=3, intermediate=77, image_size=42)),
+        hidden=65,
+        layers=3,
+        heads=5,
+        kv_heads=1,
+        head_dim=14,
+        intermediate=94,
+        vocab=1664,
+        query_scale=11**-0.5,
+        max_positions=512,
+        sliding_window=8,
+        window_mode="hf",
+        vision=VisionArchitecture(hidden=51, layers=3, heads=3, intermediate=77, image_size=42),
+    ),
 }
 
 
@@ -170,8 +205,16 @@ def geometries() -> dict[str, Architecture]:
     result.update(_TINY)
     result["tiny"] = _TINY["tiny-a"]
     result["middle"] = Architecture(
-        hidden=1024, layers=4, heads=8, kv_heads=4, head_dim=96, intermediate=3072, query_scale=1 / 8, vocab=33024,
-        vision=VisionArchitecture(hidden=288, layers=3, heads=4, intermediate=640))
+        hidden=1024,
+        layers=4,
+        heads=8,
+        kv_heads=4,
+        head_dim=96,
+        intermediate=3072,
+        query_scale=1 / 8,
+        vocab=33024,
+        vision=VisionArchitecture(hidden=288, layers=3, heads=4, intermediate=640),
+    )
     return result
 
 

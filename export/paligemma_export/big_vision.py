@@ -17,22 +17,36 @@ _PREFIX = "params/"
 _BLOCK = "img/Transformer/encoderblock/"
 _ATTENTION = _BLOCK + "MultiHeadDotProductAttention_0/"
 _TABLE = "llm/embedder/input_embedding"
-_NORMS = {"input_layernorm": "pre_attention_norm", "post_attention_layernorm": "post_attention_norm",
-          "pre_feedforward_layernorm": "pre_ffw_norm", "post_feedforward_layernorm": "post_ffw_norm"}
+_NORMS = {
+    "input_layernorm": "pre_attention_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "pre_ffw_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
 
 
 class BigVisionSource:
     """Presents the npz under the canonical names; matrices come as transposed views of the mapping."""
 
-    def __init__(self, path: Path, scratch: Path, window_mode: str = "none", final_softcap: float | None = None,
-                 query_scale: float | None = None):
+    def __init__(
+        self,
+        path: Path,
+        scratch: Path,
+        window_mode: str = "none",
+        final_softcap: float | None = None,
+        query_scale: float | None = None,
+    ):
         self._npz = MappedNpz(path, scratch)
         self.description, self.digest = self._npz.name, self._npz.digest
         self._keys = {key.removeprefix(_PREFIX): key for key in self._npz.shapes}
         self._shapes = {key: self._npz.shapes[spelled] for key, spelled in self._keys.items()}
         self.architecture = self._deduce(window_mode, final_softcap, query_scale)
-        check_shapes(self._shapes, expected_arrays(self.architecture), self.description,
-                     lambda key: self._keys.get(key, _PREFIX + key))
+        check_shapes(
+            self._shapes,
+            expected_arrays(self.architecture),
+            self.description,
+            lambda key: self._keys.get(key, _PREFIX + key),
+        )
         for key, spelled in self._keys.items():
             dtype = self._npz.dtypes[spelled]
             if not (dtype == "float32" or (dtype.kind == "V" and dtype.itemsize == 2)):
@@ -40,7 +54,9 @@ class BigVisionSource:
         self.dtype = "bfloat16" if self._npz.dtypes[self._keys[_TABLE]].kind == "V" else "float32"
         self._readers = self._make_readers()
 
-    def _deduce(self, window_mode: str, final_softcap: float | None, query_scale: float | None) -> Architecture:
+    def _deduce(
+        self, window_mode: str, final_softcap: float | None, query_scale: float | None
+    ) -> Architecture:
         """The npz has no configuration: numbers come from shapes, the rest from the published size they match."""
         try:
             vocab, hidden = self._shapes[_TABLE]
@@ -59,12 +75,25 @@ class BigVisionSource:
         if query_scale is None:
             query_scale = known.query_scale if known else head_dim**-0.5
         return Architecture(
-            hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
-            intermediate=intermediate, vocab=vocab, query_scale=query_scale, window_mode=window_mode,
+            hidden=hidden,
+            layers=layers,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            intermediate=intermediate,
+            vocab=vocab,
+            query_scale=query_scale,
+            window_mode=window_mode,
             final_softcap=30.0 if final_softcap is None else final_softcap,
-            vision=VisionArchitecture(hidden=width, layers=vision_layers, heads=vision_heads,
-                                      intermediate=vision_inner, patch=patch,
-                                      image_size=patch * round(tokens**0.5)))
+            vision=VisionArchitecture(
+                hidden=width,
+                layers=vision_layers,
+                heads=vision_heads,
+                intermediate=vision_inner,
+                patch=patch,
+                image_size=patch * round(tokens**0.5),
+            ),
+        )
 
     def tensor(self, name: str) -> Tensor:
         return self._readers[name]()
@@ -80,8 +109,9 @@ class BigVisionSource:
             "language_model.norm.weight": lambda: array("llm/final_norm/scale"),
             "multi_modal_projector.linear.weight": lambda: array("img/head/kernel").t(),
             "multi_modal_projector.linear.bias": lambda: array("img/head/bias"),
-            "vision_tower.embeddings.patch_embedding.weight":
-                lambda: array("img/embedding/kernel").permute(3, 2, 0, 1),
+            "vision_tower.embeddings.patch_embedding.weight": lambda: array("img/embedding/kernel").permute(
+                3, 2, 0, 1
+            ),
             "vision_tower.embeddings.patch_embedding.bias": lambda: array("img/embedding/bias"),
             "vision_tower.embeddings.position_embedding.weight": lambda: array("img/pos_embedding")[0],
             "vision_tower.post_layernorm.weight": lambda: array("img/Transformer/encoder_norm/scale"),
@@ -100,11 +130,18 @@ class BigVisionSource:
             return values.transpose(1, 2).flatten(0, 1)
 
         readers: dict[str, Callable[[], Tensor]] = {
-            prefix + "self_attn.q_proj.weight": lambda: heads_first(array(stacked + "attn/q_einsum/w")[layer]),
-            prefix + "self_attn.k_proj.weight": lambda: heads_first(array(stacked + "attn/kv_einsum/w")[layer, 0]),
-            prefix + "self_attn.v_proj.weight": lambda: heads_first(array(stacked + "attn/kv_einsum/w")[layer, 1]),
-            prefix + "self_attn.o_proj.weight":
-                lambda: array(stacked + "attn/attn_vec_einsum/w")[layer].flatten(0, 1).t(),
+            prefix + "self_attn.q_proj.weight": lambda: heads_first(
+                array(stacked + "attn/q_einsum/w")[layer]
+            ),
+            prefix + "self_attn.k_proj.weight": lambda: heads_first(
+                array(stacked + "attn/kv_einsum/w")[layer, 0]
+            ),
+            prefix + "self_attn.v_proj.weight": lambda: heads_first(
+                array(stacked + "attn/kv_einsum/w")[layer, 1]
+            ),
+            prefix + "self_attn.o_proj.weight": lambda: array(stacked + "attn/attn_vec_einsum/w")[layer]
+            .flatten(0, 1)
+            .t(),
             prefix + "mlp.gate_proj.weight": lambda: array(stacked + "mlp/gating_einsum")[layer, 0].t(),
             prefix + "mlp.up_proj.weight": lambda: array(stacked + "mlp/gating_einsum")[layer, 1].t(),
             prefix + "mlp.down_proj.weight": lambda: array(stacked + "mlp/linear")[layer].t(),
@@ -116,7 +153,9 @@ class BigVisionSource:
     def _vision_readers(self, layer: int) -> dict[str, Callable[[], Tensor]]:
         array, prefix = self._array, f"vision_tower.encoder.layers.{layer}."
         readers: dict[str, Callable[[], Tensor]] = {
-            prefix + "self_attn.out_proj.weight": lambda: array(_ATTENTION + "out/kernel")[layer].flatten(0, 1).t(),
+            prefix + "self_attn.out_proj.weight": lambda: array(_ATTENTION + "out/kernel")[layer]
+            .flatten(0, 1)
+            .t(),
             prefix + "self_attn.out_proj.bias": lambda: array(_ATTENTION + "out/bias")[layer],
         }
         for ours, theirs in (("q", "query"), ("k", "key"), ("v", "value")):
@@ -137,16 +176,21 @@ def expected_arrays(numbers: Architecture) -> dict[str, tuple[int, ...]]:
     vision, hidden, inner = numbers.vision, numbers.hidden, numbers.intermediate
     depth, width, heads, head = vision.layers, vision.hidden, vision.heads, vision.head_dim
     shapes: dict[str, tuple[int, ...]] = {
-        "img/embedding/kernel": (vision.patch, vision.patch, 3, width), "img/embedding/bias": (width,),
+        "img/embedding/kernel": (vision.patch, vision.patch, 3, width),
+        "img/embedding/bias": (width,),
         "img/pos_embedding": (1, vision.tokens, width),
-        "img/Transformer/encoder_norm/scale": (width,), "img/Transformer/encoder_norm/bias": (width,),
-        "img/head/kernel": (width, hidden), "img/head/bias": (hidden,),
+        "img/Transformer/encoder_norm/scale": (width,),
+        "img/Transformer/encoder_norm/bias": (width,),
+        "img/head/kernel": (width, hidden),
+        "img/head/bias": (hidden,),
         _BLOCK + "MlpBlock_0/Dense_0/kernel": (depth, width, vision.intermediate),
         _BLOCK + "MlpBlock_0/Dense_0/bias": (depth, vision.intermediate),
         _BLOCK + "MlpBlock_0/Dense_1/kernel": (depth, vision.intermediate, width),
         _BLOCK + "MlpBlock_0/Dense_1/bias": (depth, width),
-        _ATTENTION + "out/kernel": (depth, heads, head, width), _ATTENTION + "out/bias": (depth, width),
-        _TABLE: (numbers.vocab, hidden), "llm/final_norm/scale": (hidden,),
+        _ATTENTION + "out/kernel": (depth, heads, head, width),
+        _ATTENTION + "out/bias": (depth, width),
+        _TABLE: (numbers.vocab, hidden),
+        "llm/final_norm/scale": (hidden,),
         "llm/layers/attn/q_einsum/w": (numbers.layers, numbers.heads, hidden, numbers.head_dim),
         "llm/layers/attn/kv_einsum/w": (numbers.layers, 2, numbers.kv_heads, hidden, numbers.head_dim),
         "llm/layers/attn/attn_vec_einsum/w": (numbers.layers, numbers.heads, numbers.head_dim, hidden),
@@ -154,12 +198,13 @@ def expected_arrays(numbers: Architecture) -> dict[str, tuple[int, ...]]:
         "llm/layers/mlp/linear": (numbers.layers, inner, hidden),
     }
     for index in (0, 1):
-        shapes[f"{_BLOCK}LayerNorm_{index}/scale"] = shapes[f"{_BLOCK}LayerNorm_{index}/bias"] = (depth, width)
+        shapes[f"{_BLOCK}LayerNorm_{index}/scale"] = shapes[f"{_BLOCK}LayerNorm_{index}/bias"] = (
+            depth,
+            width,
+        )
     for name in ("query", "key", "value"):
         shapes[f"{_ATTENTION}{name}/kernel"] = (depth, width, heads, head)
         shapes[f"{_ATTENTION}{name}/bias"] = (depth, heads, head)
     for name in _NORMS.values():
         shapes[f"llm/layers/{name}/scale"] = (numbers.layers, hidden)
     return shapes
-
-

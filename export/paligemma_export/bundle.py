@@ -62,8 +62,13 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         raise
 
 
-def write(target: Path, source: Source, tokenizer_model: bytes, options: Options,
-          mask_decoder: MaskDecoder | None = None) -> dict[str, Any]:
+def write(
+    target: Path,
+    source: Source,
+    tokenizer_model: bytes,
+    options: Options,
+    mask_decoder: MaskDecoder | None = None,
+) -> dict[str, Any]:
     """Converts a source into a bundle and returns its manifest."""
     if options.quantization not in QUANTIZATIONS:
         raise ExportError(f"--quantize={options.quantization} is none of {', '.join(QUANTIZATIONS)}")
@@ -98,14 +103,17 @@ def save(module: torch.nn.Module, path: Path) -> None:
     torch.jit.save(scripted, str(path), _extra_files={EXTRA_FILE: text})
 
 
-def describe(source: Source, options: Options, dtype: str, ids: tokenizer.TokenIds, directory: Path,
-             has_masks: bool) -> dict[str, Any]:
+def describe(
+    source: Source, options: Options, dtype: str, ids: tokenizer.TokenIds, directory: Path, has_masks: bool
+) -> dict[str, Any]:
     """The manifest of the files that lie in `directory`."""
     numbers = source.architecture
     output = min(1024, numbers.max_positions // 2)
-    files = {name: file_entry(directory / name)
-             for name in ("decoder.pt", "vision.pt", "tokenizer.model", "mask_decoder.pt")
-             if (directory / name).exists()}
+    files = {
+        name: file_entry(directory / name)
+        for name in ("decoder.pt", "vision.pt", "tokenizer.model", "mask_decoder.pt")
+        if (directory / name).exists()
+    }
     digests = files["decoder.pt"]["sha256"] + files["vision.pt"]["sha256"]
     methods = options.methods or manifest.default_methods(options.languages, has_masks, output)
     return {
@@ -114,18 +122,30 @@ def describe(source: Source, options: Options, dtype: str, ids: tokenizer.TokenI
         "display_name": options.display_name or options.name,
         "revision": hashlib.sha256(digests.encode()).hexdigest()[:16],
         "architecture": manifest.architecture_block(numbers, dtype),
-        "image": {"size": numbers.vision.image_size, "tokens": numbers.vision.tokens,
-                  "resampling": options.resampling, "padding": options.padding, "max_count": options.max_images},
+        "image": {
+            "size": numbers.vision.image_size,
+            "tokens": numbers.vision.tokens,
+            "resampling": options.resampling,
+            "padding": options.padding,
+            "max_count": options.max_images,
+        },
         "window_mode": numbers.window_mode,
         "tokens": ids.block(),
         "dtype": dtype,
         "quantization": options.quantization,
         "methods": methods,
-        "limits": {"max_input_tokens": numbers.max_positions - output, "max_output_tokens": output,
-                   "max_labels": 32},
+        "limits": {
+            "max_input_tokens": numbers.max_positions - output,
+            "max_output_tokens": output,
+            "max_labels": 32,
+        },
         "files": files,
-        "provenance": {"source": source.description, "source_sha256": source.digest, "exporter": __version__,
-                       "license": options.license},
+        "provenance": {
+            "source": source.description,
+            "source_sha256": source.digest,
+            "exporter": __version__,
+            "license": options.license,
+        },
     }
 
 

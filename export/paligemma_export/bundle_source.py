@@ -12,8 +12,12 @@ from torch import Tensor, nn
 from paligemma_export.architecture import Architecture, VisionArchitecture
 from paligemma_export.errors import ExportError
 
-_LAYER_NORMS = {"input_layernorm": "input_norm", "post_attention_layernorm": "post_attention_norm",
-                "pre_feedforward_layernorm": "pre_mlp_norm", "post_feedforward_layernorm": "post_mlp_norm"}
+_LAYER_NORMS = {
+    "input_layernorm": "input_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "pre_mlp_norm",
+    "post_feedforward_layernorm": "post_mlp_norm",
+}
 
 
 def architecture_of(content: dict[str, Any]) -> Architecture:
@@ -22,15 +26,31 @@ def architecture_of(content: dict[str, Any]) -> Architecture:
     vision = block["vision"]
     windows = [window for window in block["windows"] if window]
     return Architecture(
-        hidden=block["hidden"], layers=block["layers"], heads=block["heads"], kv_heads=block["kv_heads"],
-        head_dim=block["head_dim"], intermediate=block["intermediate"], vocab=block["vocab"],
-        query_scale=block["query_scale"], attention_softcap=block["attention_softcap"],
-        final_softcap=block["final_softcap"], eps=block["eps"], rope_theta=block["rope_theta"],
-        max_positions=block["max_positions"], sliding_window=windows[0] if windows else 4096,
+        hidden=block["hidden"],
+        layers=block["layers"],
+        heads=block["heads"],
+        kv_heads=block["kv_heads"],
+        head_dim=block["head_dim"],
+        intermediate=block["intermediate"],
+        vocab=block["vocab"],
+        query_scale=block["query_scale"],
+        attention_softcap=block["attention_softcap"],
+        final_softcap=block["final_softcap"],
+        eps=block["eps"],
+        rope_theta=block["rope_theta"],
+        max_positions=block["max_positions"],
+        sliding_window=windows[0] if windows else 4096,
         window_mode=content["window_mode"],
-        vision=VisionArchitecture(hidden=vision["hidden"], layers=vision["layers"], heads=vision["heads"],
-                                  intermediate=vision["intermediate"], patch=vision["patch"],
-                                  image_size=image["size"], eps=vision["eps"]))
+        vision=VisionArchitecture(
+            hidden=vision["hidden"],
+            layers=vision["layers"],
+            heads=vision["heads"],
+            intermediate=vision["intermediate"],
+            patch=vision["patch"],
+            image_size=image["size"],
+            eps=vision["eps"],
+        ),
+    )
 
 
 def load_module(bundle: Path, name: str) -> nn.Module:
@@ -49,11 +69,18 @@ class BundleSource:
     def __init__(self, bundle: Path, content: dict[str, Any]):
         self._bundle = bundle
         self.architecture, self.dtype = architecture_of(content), content["dtype"]
-        self.description, self.digest = content["provenance"]["source"], content["provenance"]["source_sha256"]
+        self.description, self.digest = (
+            content["provenance"]["source"],
+            content["provenance"]["source_sha256"],
+        )
         self._has_masks = "mask_decoder.pt" in content["files"]
-        self._tensors = {**load_module(bundle, "decoder.pt").state_dict(),
-                         **{f"vision.{name}": value
-                            for name, value in load_module(bundle, "vision.pt").state_dict().items()}}
+        self._tensors = {
+            **load_module(bundle, "decoder.pt").state_dict(),
+            **{
+                f"vision.{name}": value
+                for name, value in load_module(bundle, "vision.pt").state_dict().items()
+            },
+        }
 
     def mask_decoder(self) -> nn.Module | None:
         return load_module(self._bundle, "mask_decoder.pt") if self._has_masks else None
@@ -67,16 +94,18 @@ class BundleSource:
         if name == "vision_tower.embeddings.patch_embedding.weight":
             flat = self._tensors["vision.patches.data"]
             return flat.view(vision.hidden, vision.patch, vision.patch, 3).permute(0, 3, 1, 2)
-        return self._tensors[{
-            "language_model.embed_tokens.weight": "embedding.data",
-            "language_model.norm.weight": "norm",
-            "multi_modal_projector.linear.weight": "vision.projector.data",
-            "multi_modal_projector.linear.bias": "vision.projector_bias",
-            "vision_tower.embeddings.patch_embedding.bias": "vision.patch_bias",
-            "vision_tower.embeddings.position_embedding.weight": "vision.position",
-            "vision_tower.post_layernorm.weight": "vision.norm",
-            "vision_tower.post_layernorm.bias": "vision.norm_bias",
-        }[name]]
+        return self._tensors[
+            {
+                "language_model.embed_tokens.weight": "embedding.data",
+                "language_model.norm.weight": "norm",
+                "multi_modal_projector.linear.weight": "vision.projector.data",
+                "multi_modal_projector.linear.bias": "vision.projector_bias",
+                "vision_tower.embeddings.patch_embedding.bias": "vision.patch_bias",
+                "vision_tower.embeddings.position_embedding.weight": "vision.position",
+                "vision_tower.post_layernorm.weight": "vision.norm",
+                "vision_tower.post_layernorm.bias": "vision.norm_bias",
+            }[name]
+        ]
 
     def _decoder_tensor(self, name: str) -> Tensor:
         _, _, layer, *rest = name.split(".")
@@ -85,10 +114,14 @@ class BundleSource:
             return self._tensors[prefix + _LAYER_NORMS[kind]]
         rows, keys, inner = numbers.query_rows, numbers.key_rows, numbers.intermediate
         matrix, start, stop = {
-            "q_proj": ("qkv", 0, rows), "k_proj": ("qkv", rows, rows + keys),
-            "v_proj": ("qkv", rows + keys, rows + 2 * keys), "o_proj": ("out", 0, numbers.hidden),
-            "gate_proj": ("gate_up", 0, inner), "up_proj": ("gate_up", inner, 2 * inner),
-            "down_proj": ("down", 0, numbers.hidden)}[kind]
+            "q_proj": ("qkv", 0, rows),
+            "k_proj": ("qkv", rows, rows + keys),
+            "v_proj": ("qkv", rows + keys, rows + 2 * keys),
+            "o_proj": ("out", 0, numbers.hidden),
+            "gate_proj": ("gate_up", 0, inner),
+            "up_proj": ("gate_up", inner, 2 * inner),
+            "down_proj": ("down", 0, numbers.hidden),
+        }[kind]
         return self._tensors[f"{prefix}{matrix}.data"][start:stop]
 
     def _vision_tensor(self, name: str) -> Tensor:
@@ -100,6 +133,6 @@ class BundleSource:
             width = self.architecture.vision.hidden
             start = "qkv".index(kind[0]) * width
             tensor = self._tensors[prefix + ("qkv_bias" if what == "bias" else "qkv.data")]
-            return tensor[start:start + width]
+            return tensor[start : start + width]
         matrix = {"out_proj": "out"}.get(kind, kind)
         return self._tensors[f"{prefix}{matrix}" + ("_bias" if what == "bias" else ".data")]

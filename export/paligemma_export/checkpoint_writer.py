@@ -36,23 +36,45 @@ def config_of(numbers: Architecture, dtype: str) -> dict[str, Any]:
         "architectures": ["PaliGemmaForConditionalGeneration"],
         "model_type": "paligemma",
         "image_token_index": numbers.vocab,
-        "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
-        "hidden_size": numbers.hidden, "projection_dim": numbers.hidden, "dtype": dtype,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": 2,
+        "hidden_size": numbers.hidden,
+        "projection_dim": numbers.hidden,
+        "dtype": dtype,
         "text_config": {
-            "model_type": "gemma2", "hidden_size": numbers.hidden, "intermediate_size": numbers.intermediate,
-            "num_hidden_layers": numbers.layers, "num_attention_heads": numbers.heads,
-            "num_key_value_heads": numbers.kv_heads, "head_dim": numbers.head_dim,
-            "vocab_size": numbers.vocab + PADDING_ROWS, "query_pre_attn_scalar": round(numbers.query_scale**-2, 6),
-            "sliding_window": numbers.sliding_window, "attn_logit_softcapping": numbers.attention_softcap,
-            "final_logit_softcapping": numbers.final_softcap or None, "rms_norm_eps": numbers.eps,
-            "rope_theta": numbers.rope_theta, "max_position_embeddings": numbers.max_positions,
-            "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, "dtype": dtype,
+            "model_type": "gemma2",
+            "hidden_size": numbers.hidden,
+            "intermediate_size": numbers.intermediate,
+            "num_hidden_layers": numbers.layers,
+            "num_attention_heads": numbers.heads,
+            "num_key_value_heads": numbers.kv_heads,
+            "head_dim": numbers.head_dim,
+            "vocab_size": numbers.vocab + PADDING_ROWS,
+            "query_pre_attn_scalar": round(numbers.query_scale**-2),
+            "sliding_window": numbers.sliding_window,
+            "attn_logit_softcapping": numbers.attention_softcap,
+            "final_logit_softcapping": numbers.final_softcap or None,
+            "rms_norm_eps": numbers.eps,
+            "rope_theta": numbers.rope_theta,
+            "max_position_embeddings": numbers.max_positions,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 2,
+            "dtype": dtype,
         },
         "vision_config": {
-            "model_type": "siglip_vision_model", "hidden_size": vision.hidden, "num_hidden_layers": vision.layers,
-            "num_attention_heads": vision.heads, "intermediate_size": vision.intermediate,
-            "patch_size": vision.patch, "image_size": vision.image_size, "layer_norm_eps": vision.eps,
-            "projection_dim": numbers.hidden, "vision_use_head": False, "dtype": dtype,
+            "model_type": "siglip_vision_model",
+            "hidden_size": vision.hidden,
+            "num_hidden_layers": vision.layers,
+            "num_attention_heads": vision.heads,
+            "intermediate_size": vision.intermediate,
+            "patch_size": vision.patch,
+            "image_size": vision.image_size,
+            "layer_norm_eps": vision.eps,
+            "projection_dim": numbers.hidden,
+            "vision_use_head": False,
+            "dtype": dtype,
         },
     }
 
@@ -68,13 +90,17 @@ def write(directory: Path, source: Source, tokenizer_model: bytes, quiet: bool =
     weight_map = {}
     for index, names in enumerate(shards):
         single = len(shards) == 1
-        file_name = "model.safetensors" if single else f"model-{index + 1:05d}-of-{len(shards):05d}.safetensors"
+        file_name = (
+            "model.safetensors" if single else f"model-{index + 1:05d}-of-{len(shards):05d}.safetensors"
+        )
         with (directory / file_name).open("wb") as stream:
             _write_shard(stream, source, {name: shapes[name] for name in names}, width, progress)
         weight_map.update({spelled(name): file_name for name in names})
     if len(shards) > 1:
-        index_file = {"metadata": {"total_size": width * sum(map(math.prod, shapes.values()))},
-                      "weight_map": weight_map}
+        index_file = {
+            "metadata": {"total_size": width * sum(map(math.prod, shapes.values()))},
+            "weight_map": weight_map,
+        }
         (directory / "model.safetensors.index.json").write_text(json.dumps(index_file, indent=1) + "\n")
     (directory / "config.json").write_text(json.dumps(config_of(numbers, source.dtype), indent=1) + "\n")
     (directory / "tokenizer.model").write_bytes(tokenizer_model)
@@ -94,15 +120,19 @@ def _split(shapes: dict[str, tuple[int, ...]], width: int) -> list[list[str]]:
     return shards
 
 
-def _write_shard(stream: BinaryIO, source: Source, shapes: dict[str, tuple[int, ...]], width: int,
-                 progress: Progress) -> None:
+def _write_shard(
+    stream: BinaryIO, source: Source, shapes: dict[str, tuple[int, ...]], width: int, progress: Progress
+) -> None:
     """The safetensors format: length of the header, header, then the tensors one behind the other."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in shapes.items():
         size = width * math.prod(shape)
-        header[spelled(name)] = {"dtype": "BF16" if width == 2 else "F32", "shape": list(shape),
-                                 "data_offsets": [offset, offset + size]}
+        header[spelled(name)] = {
+            "dtype": "BF16" if width == 2 else "F32",
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

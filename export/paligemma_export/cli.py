@@ -29,76 +29,132 @@ Exit codes: 0 done, 1 the input is wrong (one line says what), 2 usage.
 
 
 def _add_output_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="BUNDLE", help="directory to make; must not exist yet")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of what is not quantised (default: as given)")
-    parser.add_argument("--quantize", choices=QUANTIZATIONS, default="none",
-                        help="decoder matrices: int8 (rows), int4 (groups of 32, table int8), fp8 (weight-only), "
-                             "mixed (mlp int4, rest int8); the vision tower stays plain")
+    parser.add_argument(
+        "--output", required=True, metavar="BUNDLE", help="directory to make; must not exist yet"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="of what is not quantised (default: as given)"
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZATIONS,
+        default="none",
+        help="decoder matrices: int8 (rows), int4 (groups of 32, table int8), fp8 (weight-only), "
+        "mixed (mlp int4, rest int8); the vision tower stays plain",
+    )
     parser.add_argument("--name", help="model name, [a-z0-9.-] (default: the output directory's)")
     parser.add_argument("--display-name", default="", help="name for people")
-    parser.add_argument("--mask-decoder", metavar="FILE.npz",
-                        help="VQ-VAE decoder in the published layout; without it Segment is not offered")
+    parser.add_argument(
+        "--mask-decoder",
+        metavar="FILE.npz",
+        help="VQ-VAE decoder in the published layout; without it Segment is not offered",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
 
 
 def _export_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("export", help="a checkpoint to a bundle", description=commands.export.__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR|FILE.npz",
-                        help="Hugging Face directory, big_vision npz, or the first of its .npz.part* files")
+    parser = subparsers.add_parser(
+        "export", help="a checkpoint to a bundle", description=commands.export.__doc__
+    )
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="DIR|FILE.npz",
+        help="Hugging Face directory, big_vision npz, or the first of its .npz.part* files",
+    )
     parser.add_argument("--tokenizer", metavar="FILE", help="default: tokenizer.model beside the checkpoint")
-    parser.add_argument("--final-softcap", type=float, metavar="N",
-                        help="soft-cap of the final logits, 0 = off (fine-tuned checkpoints were trained without it)")
-    parser.add_argument("--window-mode", choices=("none", "hf"), default="none",
-                        help="none: full attention as trained; hf: the window that transformers applies")
-    parser.add_argument("--resampling", choices=RESAMPLINGS, default="pillow_bicubic", help="how images are resized")
+    parser.add_argument(
+        "--final-softcap",
+        type=float,
+        metavar="N",
+        help="soft-cap of the final logits, 0 = off (fine-tuned checkpoints were trained without it)",
+    )
+    parser.add_argument(
+        "--window-mode",
+        choices=("none", "hf"),
+        default="none",
+        help="none: full attention as trained; hf: the window that transformers applies",
+    )
+    parser.add_argument(
+        "--resampling", choices=RESAMPLINGS, default="pillow_bicubic", help="how images are resized"
+    )
     parser.add_argument("--padding", choices=PADDINGS, default="squash", help="how images become square")
-    parser.add_argument("--max-images", type=int, default=1, metavar="N", help="images allowed in one request")
-    parser.add_argument("--methods", metavar="FILE.json", help="the manifest's methods block, for other prompts")
-    parser.add_argument("--query-scale", type=float, metavar="X",
-                        help="for an npz of no published size (default: head_dim ** -0.5)")
+    parser.add_argument(
+        "--max-images", type=int, default=1, metavar="N", help="images allowed in one request"
+    )
+    parser.add_argument(
+        "--methods", metavar="FILE.json", help="the manifest's methods block, for other prompts"
+    )
+    parser.add_argument(
+        "--query-scale",
+        type=float,
+        metavar="X",
+        help="for an npz of no published size (default: head_dim ** -0.5)",
+    )
     parser.add_argument("--license", default="", help="licence noted in the manifest")
     _add_output_flags(parser)
     parser.set_defaults(run=commands.export)
 
 
 def _random_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("random", help="random weights to a bundle", description=commands.random.__doc__)
-    parser.add_argument("--geometry", required=True, choices=geometries(), metavar="NAME",
-                        help="one of " + ", ".join(geometries()))
+    parser = subparsers.add_parser(
+        "random", help="random weights to a bundle", description=commands.random.__doc__
+    )
+    parser.add_argument(
+        "--geometry",
+        required=True,
+        choices=geometries(),
+        metavar="NAME",
+        help="one of " + ", ".join(geometries()),
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint-output", metavar="DIR", help="also write the weights in Hugging Face layout")
+    parser.add_argument(
+        "--checkpoint-output", metavar="DIR", help="also write the weights in Hugging Face layout"
+    )
     _add_output_flags(parser)
     parser.set_defaults(run=commands.random)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m paligemma_export", description="Makes, checks and shows bundles of PaliGemma 2 models.",
-        epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="python -m paligemma_export",
+        description="Makes, checks and shows bundles of PaliGemma 2 models.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _export_parser(subparsers)
     _random_parser(subparsers)
-    quantize = subparsers.add_parser("quantize", help="a plain bundle to a quantised one",
-                                     description=commands.quantize.__doc__)
+    quantize = subparsers.add_parser(
+        "quantize", help="a plain bundle to a quantised one", description=commands.quantize.__doc__
+    )
     quantize.add_argument("bundle", metavar="BUNDLE")
     quantize.add_argument("--quantize", choices=QUANTIZATIONS[1:], required=True)
     quantize.add_argument("--output", required=True, metavar="BUNDLE")
     quantize.add_argument("--name", help="default: the old name with the encoding behind it")
     quantize.add_argument("--quiet", action="store_true", help="no progress lines")
     quantize.set_defaults(run=commands.quantize)
-    verify = subparsers.add_parser("verify", help="hash a bundle's files and run it",
-                                   description=commands.verify.__doc__)
+    verify = subparsers.add_parser(
+        "verify", help="hash a bundle's files and run it", description=commands.verify.__doc__
+    )
     verify.add_argument("bundle", metavar="BUNDLE")
     verify.add_argument("--tokens", type=int, default=4, metavar="N", help="tokens to generate")
     verify.set_defaults(run=commands.verify)
-    inspect = subparsers.add_parser("inspect", help="print a bundle's manifest", description=commands.inspect.__doc__)
+    inspect = subparsers.add_parser(
+        "inspect", help="print a bundle's manifest", description=commands.inspect.__doc__
+    )
     inspect.add_argument("bundle", metavar="BUNDLE")
     inspect.set_defaults(run=commands.inspect)
-    goldens = subparsers.add_parser("goldens", help="reference answers of transformers for a tiny geometry",
-                                    description=commands.goldens.__doc__)
+    goldens = subparsers.add_parser(
+        "goldens",
+        help="reference answers of transformers for a tiny geometry",
+        description=commands.goldens.__doc__,
+    )
     goldens.add_argument("--geometry", required=True, choices=("tiny-a", "tiny-b", "tiny-c"))
-    goldens.add_argument("--output", required=True, metavar="DIR", help="holds checkpoint/, bundle/, goldens/")
+    goldens.add_argument(
+        "--output", required=True, metavar="DIR", help="holds checkpoint/, bundle/, goldens/"
+    )
     goldens.set_defaults(run=commands.goldens)
     return parser
 

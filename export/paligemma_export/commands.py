@@ -31,13 +31,20 @@ def export(arguments: argparse.Namespace) -> None:
         if checkpoint.is_dir():
             source: Source = HuggingFaceSource(checkpoint, arguments.window_mode, arguments.final_softcap)
         else:
-            source = BigVisionSource(checkpoint, Path(scratch), arguments.window_mode, arguments.final_softcap,
-                                     arguments.query_scale)
+            source = BigVisionSource(
+                checkpoint,
+                Path(scratch),
+                arguments.window_mode,
+                arguments.final_softcap,
+                arguments.query_scale,
+            )
         options = _options(arguments)
         options.resampling, options.padding = arguments.resampling, arguments.padding
         options.max_images = arguments.max_images
         options.methods = json.loads(Path(arguments.methods).read_text()) if arguments.methods else None
-        options.travelling_files = [path for path in sorted(folder.iterdir()) if _TRAVELLING.fullmatch(path.name)]
+        options.travelling_files = [
+            path for path in sorted(folder.iterdir()) if _TRAVELLING.fullmatch(path.name)
+        ]
         names = [path.name for path in options.travelling_files]
         options.license = arguments.license or (f"see {', '.join(names)}" if names else "unknown")
         _write_bundle(arguments, source, model, options)
@@ -53,7 +60,9 @@ def random(arguments: argparse.Namespace) -> None:
     if arguments.geometry.startswith("tiny"):
         options.languages, options.max_images = ["en", "de", "fr"], 2
     with tempfile.TemporaryDirectory(prefix=".paligemma-", dir=_parent(arguments.output)) as scratch:
-        source: Source = RandomSource(numbers, arguments.seed, arguments.dtype or "float32", Scratch(Path(scratch)))
+        source: Source = RandomSource(
+            numbers, arguments.seed, arguments.dtype or "float32", Scratch(Path(scratch))
+        )
         if arguments.checkpoint_output:
             description, digest = source.description, source.digest
             write_checkpoint(Path(arguments.checkpoint_output), source, model, arguments.quiet)
@@ -80,11 +89,16 @@ def quantize(arguments: argparse.Namespace) -> None:
     source = BundleSource(path, content)
     options = bundle.Options(
         name=arguments.name or f"{content['name']}-{arguments.quantize}"[:63],
-        display_name=content["display_name"], quantization=arguments.quantize,
-        resampling=content["image"]["resampling"], padding=content["image"]["padding"],
-        max_images=content["image"]["max_count"], methods=content["methods"],
-        license=content["provenance"]["license"], quiet=arguments.quiet,
-        travelling_files=[file for file in sorted(path.iterdir()) if _TRAVELLING.fullmatch(file.name)])
+        display_name=content["display_name"],
+        quantization=arguments.quantize,
+        resampling=content["image"]["resampling"],
+        padding=content["image"]["padding"],
+        max_images=content["image"]["max_count"],
+        methods=content["methods"],
+        license=content["provenance"]["license"],
+        quiet=arguments.quiet,
+        travelling_files=[file for file in sorted(path.iterdir()) if _TRAVELLING.fullmatch(file.name)],
+    )
     masks = source.mask_decoder()
     bundle.write(Path(arguments.output), source, tokenizer.read(path / "tokenizer.model"), options, masks)
     print(f"wrote {arguments.output}")
@@ -112,11 +126,18 @@ def goldens(arguments: argparse.Namespace) -> None:
 
 def _options(arguments: argparse.Namespace) -> bundle.Options:
     name = arguments.name or re.sub(r"[^-a-z0-9.]+", "-", Path(arguments.output).name.lower()).strip("-.")
-    return bundle.Options(name=name or "paligemma2", display_name=arguments.display_name, dtype=arguments.dtype,
-                          quantization=arguments.quantize, quiet=arguments.quiet)
+    return bundle.Options(
+        name=name or "paligemma2",
+        display_name=arguments.display_name,
+        dtype=arguments.dtype,
+        quantization=arguments.quantize,
+        quiet=arguments.quiet,
+    )
 
 
-def _write_bundle(arguments: argparse.Namespace, source: Source, model: bytes, options: bundle.Options) -> None:
+def _write_bundle(
+    arguments: argparse.Namespace, source: Source, model: bytes, options: bundle.Options
+) -> None:
     masks = mask_decoder.load(Path(arguments.mask_decoder))[0] if arguments.mask_decoder else None
     content = bundle.write(Path(arguments.output), source, model, options, masks)
     size = sum(entry["size"] for entry in content["files"].values())
@@ -133,5 +154,3 @@ def _parent(path: str) -> Path:
     parent = Path(path).absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     return parent
-
-

@@ -45,11 +45,15 @@ class Converter:
         self.encodings = plan(self.dtype, self.quantization)
         numbers = self.source.architecture
         numbers.check()
-        for part, widths in (("attention", (numbers.hidden, numbers.query_rows)),
-                             ("mlp", (numbers.hidden, numbers.intermediate))):
+        for part, widths in (
+            ("attention", (numbers.hidden, numbers.query_rows)),
+            ("mlp", (numbers.hidden, numbers.intermediate)),
+        ):
             if self.encodings[part] == "int4" and any(width % INT4_GROUP for width in widths):
-                raise ExportError(f"--quantize={self.quantization}: int4 needs widths that are multiples of "
-                                  f"{INT4_GROUP}, the {part} matrices have {widths}")
+                raise ExportError(
+                    f"--quantize={self.quantization}: int4 needs widths that are multiples of "
+                    f"{INT4_GROUP}, the {part} matrices have {widths}"
+                )
 
     def decoder(self) -> Decoder:
         numbers = self.source.architecture
@@ -88,7 +92,9 @@ class Converter:
         }
         patches = self._matrix([f"{tower}{patch}weight"], "vision")
         layers = [self._vision_layer(layer) for layer in range(numbers.vision.layers)]
-        return Vision(numbers, vectors, patches, layers, self._matrix([projector + "weight"], "vision")).eval()
+        return Vision(
+            numbers, vectors, patches, layers, self._matrix([projector + "weight"], "vision")
+        ).eval()
 
     def _vision_layer(self, layer: int) -> VisionLayer:
         prefix = f"vision_tower.encoder.layers.{layer}."

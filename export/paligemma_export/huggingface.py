@@ -43,21 +43,31 @@ def architecture_of(config: dict[str, Any], window_mode: str, final_softcap: flo
         if final_softcap is None:
             final_softcap = text.get("final_logit_softcapping", 30.0) or 0.0
         return Architecture(
-            hidden=hidden, layers=text["num_hidden_layers"], heads=text["num_attention_heads"],
-            kv_heads=text["num_key_value_heads"], head_dim=text.get("head_dim", 256),
+            hidden=hidden,
+            layers=text["num_hidden_layers"],
+            heads=text["num_attention_heads"],
+            kv_heads=text["num_key_value_heads"],
+            head_dim=text.get("head_dim", 256),
             intermediate=text["intermediate_size"],
             vocab=config.get("image_token_index", config.get("image_token_id", 257152)),
             query_scale=text.get("query_pre_attn_scalar", 256) ** -0.5,
             attention_softcap=float(text.get("attn_logit_softcapping", 50.0) or 0.0),
-            final_softcap=float(final_softcap), eps=text.get("rms_norm_eps", 1e-6),
+            final_softcap=float(final_softcap),
+            eps=text.get("rms_norm_eps", 1e-6),
             rope_theta=float(rope.get("rope_theta", text.get("rope_theta", 10000.0))),
             max_positions=text.get("max_position_embeddings", 8192),
-            sliding_window=text.get("sliding_window", 4096), window_mode=window_mode,
+            sliding_window=text.get("sliding_window", 4096),
+            window_mode=window_mode,
             vision=VisionArchitecture(
-                hidden=vision["hidden_size"], layers=vision["num_hidden_layers"],
-                heads=vision["num_attention_heads"], intermediate=vision["intermediate_size"],
-                patch=vision.get("patch_size", 14), image_size=vision.get("image_size", 224),
-                eps=vision.get("layer_norm_eps", 1e-6)))
+                hidden=vision["hidden_size"],
+                layers=vision["num_hidden_layers"],
+                heads=vision["num_attention_heads"],
+                intermediate=vision["intermediate_size"],
+                patch=vision.get("patch_size", 14),
+                image_size=vision.get("image_size", 224),
+                eps=vision.get("layer_norm_eps", 1e-6),
+            ),
+        )
     except KeyError as error:
         raise ExportError(f"config.json: {error.args[0]} is missing") from None
     except TypeError as error:
@@ -130,7 +140,9 @@ class HuggingFaceSource:
         kinds = {slices[name].get_dtype() for name in expected}
         unknown = kinds - _DTYPES.keys()
         if unknown:
-            raise ExportError(f"{self.description}: tensors of type {', '.join(sorted(unknown))} are not supported")
+            raise ExportError(
+                f"{self.description}: tensors of type {', '.join(sorted(unknown))} are not supported"
+            )
         self.dtype = "bfloat16" if kinds == {"BF16"} else "float32"
 
     def _check_tied(self) -> None:
@@ -141,7 +153,9 @@ class HuggingFaceSource:
         for start in range(0, vocab, step):
             rows = slice(start, min(vocab, start + step))
             if not torch.equal(table[rows], head[rows]):
-                raise ExportError(f"{self.description}: {self._where[_HEAD][1]} differs from the embedding table")
+                raise ExportError(
+                    f"{self.description}: {self._where[_HEAD][1]} differs from the embedding table"
+                )
 
     def tensor(self, name: str) -> Tensor:
         handle, key = self._where[name]

@@ -109,9 +109,37 @@ def read_pages(kv, kv_scale, layer, which, table):
     return pages.transpose(1, 2).reshape(-1, kv.size(3), kv.size(5))
 
 
-def attention(h, y, y_norm, norm, qkv, qkv_scale, qkv_aux, out, out_scale, out_aux, rope, kv, kv_scale, slots,
-              prefill_start, prefill_lengths, block_table, context, rows, adapters, adapter_index, layer, heads,
-              kv_heads, head_dim, eps, scale, softcap, window):
+def attention(
+    h,
+    y,
+    y_norm,
+    norm,
+    qkv,
+    qkv_scale,
+    qkv_aux,
+    out,
+    out_scale,
+    out_aux,
+    rope,
+    kv,
+    kv_scale,
+    slots,
+    prefill_start,
+    prefill_lengths,
+    block_table,
+    context,
+    rows,
+    adapters,
+    adapter_index,
+    layer,
+    heads,
+    kv_heads,
+    head_dim,
+    eps,
+    scale,
+    softcap,
+    window,
+):
     """One layer's attention branch -> (h, y), both f32 [T,H], or [R,H] where `rows` keeps R of them.
 
     All writes to the pages precede all reads, so that cached rows may continue a prompt of the same step.
@@ -124,14 +152,16 @@ def attention(h, y, y_norm, norm, qkv, qkv_scale, qkv_aux, out, out_scale, out_a
         bounds = [0, queries, queries + keys, queries + 2 * keys]
         projected = projected + lora(x, adapters[0][layer], adapters[1][layer], adapter_index, bounds)
     q = apply_rope(projected[:, :queries].reshape(-1, heads, head_dim), rope)
-    k = apply_rope(projected[:, queries:queries + keys].reshape(-1, kv_heads, head_dim), rope)
-    v = projected[:, queries + keys:].reshape(-1, kv_heads, head_dim)
+    k = apply_rope(projected[:, queries : queries + keys].reshape(-1, kv_heads, head_dim), rope)
+    v = projected[:, queries + keys :].reshape(-1, kv_heads, head_dim)
     write_pages(kv, kv_scale, layer, 0, slots, k)
     write_pages(kv, kv_scale, layer, 1, slots, v)
     if kv.dtype == torch.bfloat16:
         k, v = k.bfloat16().float(), v.bfloat16().float()
     prefilled = attend_prompts(q, k, v, prefill_lengths, scale, softcap)
-    cached = attend_cached(q[sum(prefill_lengths):], kv, kv_scale, layer, block_table, context, scale, softcap, window)
+    cached = attend_cached(
+        q[sum(prefill_lengths) :], kv, kv_scale, layer, block_table, context, scale, softcap, window
+    )
     mixed = torch.cat((prefilled, cached))
     if rows.numel():
         h, mixed = h.index_select(0, rows), mixed.index_select(0, rows)
@@ -139,7 +169,9 @@ def attention(h, y, y_norm, norm, qkv, qkv_scale, qkv_aux, out, out_scale, out_a
             adapter_index = adapter_index.index_select(0, rows)
     branch = linear(mixed, out, out_scale, out_aux)
     if len(adapters):
-        branch = branch + lora(mixed, adapters[2][layer], adapters[3][layer], adapter_index, [0, branch.size(1)])
+        branch = branch + lora(
+            mixed, adapters[2][layer], adapters[3][layer], adapter_index, [0, branch.size(1)]
+        )
     return h, branch
 
 
@@ -163,15 +195,30 @@ def attend_cached(q, kv, kv_scale, layer, block_table, context, scale, softcap, 
         if count == 0:
             continue
         first = max(0, count - window) if window > 0 else 0
-        table = block_table[row, :(count + size - 1) // size].long()
+        table = block_table[row, : (count + size - 1) // size].long()
         k = read_pages(kv, kv_scale, layer, 0, table)[first:count]
         v = read_pages(kv, kv_scale, layer, 1, table)[first:count]
-        result[row] = attend(q[row:row + 1], k, v, scale, softcap)[0]
+        result[row] = attend(q[row : row + 1], k, v, scale, softcap)[0]
     return result
 
 
-def mlp(h, y, y_norm, norm, gate_up, gate_up_scale, gate_up_aux, down, down_scale, down_aux, adapters, adapter_index,
-        layer, intermediate, eps):
+def mlp(
+    h,
+    y,
+    y_norm,
+    norm,
+    gate_up,
+    gate_up_scale,
+    gate_up_aux,
+    down,
+    down_scale,
+    down_aux,
+    adapters,
+    adapter_index,
+    layer,
+    intermediate,
+    eps,
+):
     """One layer's GeGLU branch -> (h, y), both f32 [T,H]."""
     h = h.clone() if y.numel() == 0 else add_branch(h, y, y_norm, eps)
     x = rms_norm(h, norm, eps)
@@ -182,7 +229,9 @@ def mlp(h, y, y_norm, norm, gate_up, gate_up_scale, gate_up_aux, down, down_scal
     gated = torch.nn.functional.gelu(both[:, :intermediate], approximate="tanh") * both[:, intermediate:]
     branch = linear(gated, down, down_scale, down_aux)
     if len(adapters):
-        branch = branch + lora(gated, adapters[6][layer], adapters[7][layer], adapter_index, [0, branch.size(1)])
+        branch = branch + lora(
+            gated, adapters[6][layer], adapters[7][layer], adapter_index, [0, branch.size(1)]
+        )
     return h, branch
 
 

@@ -75,7 +75,9 @@ def _choose(row: Tensor, allowed: Tensor, params: list[float], controls: list[in
     if params[TEMPERATURE] <= 0:
         return int(row.argmax())
     row = _truncate(row / params[TEMPERATURE], controls[TOP_K], params[TOP_P], params[MIN_P])
-    return int((row + gumbel_noise(controls[SEED_LOW], controls[SEED_HIGH], controls[COUNTER], row.numel())).argmax())
+    return int(
+        (row + gumbel_noise(controls[SEED_LOW], controls[SEED_HIGH], controls[COUNTER], row.numel())).argmax()
+    )
 
 
 def sample(hidden, table, table_scale, table_aux, vocab, softcap, params, controls, masks, seen, flags, top):

@@ -24,18 +24,50 @@ def patch_embed(pixels, lut, w, w_scale, w_aux, bias, position, patch):
     return (patches.view(batch, grid * grid, -1) + position).flatten(0, 1)
 
 
-def vision_attention(h, norm, norm_bias, qkv, qkv_scale, qkv_aux, qkv_bias, out, out_scale, out_aux, out_bias,
-                     tokens, heads, head_dim, eps):
+def vision_attention(
+    h,
+    norm,
+    norm_bias,
+    qkv,
+    qkv_scale,
+    qkv_aux,
+    qkv_bias,
+    out,
+    out_scale,
+    out_aux,
+    out_bias,
+    tokens,
+    heads,
+    head_dim,
+    eps,
+):
     """h plus full self-attention within each image of `tokens` rows."""
     x = layer_norm(h, norm, norm_bias, eps)
     projected = (linear(x, qkv, qkv_scale, qkv_aux) + qkv_bias).view(-1, tokens, 3, heads, head_dim)
-    mixed = torch.cat([
-        kernels_decoder.attend(image[:, 0], image[:, 1], image[:, 2], head_dim**-0.5, 0.0) for image in projected])
+    mixed = torch.cat(
+        [
+            kernels_decoder.attend(image[:, 0], image[:, 1], image[:, 2], head_dim**-0.5, 0.0)
+            for image in projected
+        ]
+    )
     return h + (linear(mixed, out, out_scale, out_aux) + out_bias)
 
 
-def vision_mlp(h, norm, norm_bias, fc1, fc1_scale, fc1_aux, fc1_bias, fc2, fc2_scale, fc2_aux, fc2_bias, intermediate,
-               eps):
+def vision_mlp(
+    h,
+    norm,
+    norm_bias,
+    fc1,
+    fc1_scale,
+    fc1_aux,
+    fc1_bias,
+    fc2,
+    fc2_scale,
+    fc2_aux,
+    fc2_bias,
+    intermediate,
+    eps,
+):
     """h plus the two-layer perceptron with tanh-GELU."""
     x = layer_norm(h, norm, norm_bias, eps)
     inner = gelu(linear(x, fc1, fc1_scale, fc1_aux) + fc1_bias, approximate="tanh")

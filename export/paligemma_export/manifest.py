@@ -9,8 +9,7 @@ from typing import Any
 from paligemma_export import BUNDLE_FORMAT
 from paligemma_export.architecture import Architecture
 
-LANGUAGES = ("ar bn cs da de el en es fa fi fil fr hi hr hu id it iw ja ko mi nl no pl pt quz ro ru sv sw te th tr "
-             "uk vi zh").split()
+LANGUAGES = ["ar", "bn", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fil", "fr", "hi", "hr", "hu", "id", "it", "iw", "ja", "ko", "mi", "nl", "no", "pl", "pt", "quz", "ro", "ru", "sv", "sw", "te", "th", "tr", "uk", "vi", "zh"]
 RESAMPLINGS = ("pillow_bicubic", "bilinear", "bilinear_antialias")
 PADDINGS = ("squash", "pad_white")
 METHODS = ("caption", "answer", "detect", "segment", "read", "generate")
@@ -19,47 +18,116 @@ CHUNK_BYTES = 16 << 20
 _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _BLOCKS: dict[str, dict[str, Any]] = {
-    "": {"format": int, "name": str, "display_name": str, "revision": str, "architecture": dict, "image": dict,
-         "window_mode": str, "tokens": dict, "dtype": str, "quantization": str, "methods": dict, "limits": dict,
-         "files": dict, "provenance": dict},
-    "architecture": {"hidden": int, "layers": int, "heads": int, "kv_heads": int, "head_dim": int,
-                     "intermediate": int, "vocab": int, "eps": _NUMBER, "rope_theta": _NUMBER,
-                     "query_scale": _NUMBER, "embed_scale": _NUMBER, "attention_softcap": _NUMBER,
-                     "final_softcap": _NUMBER, "windows": list, "max_positions": int, "vision": dict},
-    "architecture.vision": {"hidden": int, "layers": int, "heads": int, "head_dim": int, "intermediate": int,
-                            "eps": _NUMBER, "patch": int},
+    "": {
+        "format": int,
+        "name": str,
+        "display_name": str,
+        "revision": str,
+        "architecture": dict,
+        "image": dict,
+        "window_mode": str,
+        "tokens": dict,
+        "dtype": str,
+        "quantization": str,
+        "methods": dict,
+        "limits": dict,
+        "files": dict,
+        "provenance": dict,
+    },
+    "architecture": {
+        "hidden": int,
+        "layers": int,
+        "heads": int,
+        "kv_heads": int,
+        "head_dim": int,
+        "intermediate": int,
+        "vocab": int,
+        "eps": _NUMBER,
+        "rope_theta": _NUMBER,
+        "query_scale": _NUMBER,
+        "embed_scale": _NUMBER,
+        "attention_softcap": _NUMBER,
+        "final_softcap": _NUMBER,
+        "windows": list,
+        "max_positions": int,
+        "vision": dict,
+    },
+    "architecture.vision": {
+        "hidden": int,
+        "layers": int,
+        "heads": int,
+        "head_dim": int,
+        "intermediate": int,
+        "eps": _NUMBER,
+        "patch": int,
+    },
     "image": {"size": int, "tokens": int, "resampling": str, "padding": str, "max_count": int},
-    "tokens": {"pad": int, "eos": int, "bos": int, "newline": int, "loc_first": int, "loc_count": int,
-               "seg_first": int, "seg_count": int, "vocab": int},
+    "tokens": {
+        "pad": int,
+        "eos": int,
+        "bos": int,
+        "newline": int,
+        "loc_first": int,
+        "loc_count": int,
+        "seg_first": int,
+        "seg_count": int,
+        "vocab": int,
+    },
     "limits": {"max_input_tokens": int, "max_output_tokens": int, "max_labels": int},
     "provenance": {"source": str, "source_sha256": str, "exporter": str, "license": str},
 }
-_METHOD_FIELDS = {"caption": {"prompts": dict}, "answer": {"prompt": str}, "detect": {"prompt": str},
-                  "segment": {"prompt": str}, "read": {"prompt": str}, "generate": {}}
+_METHOD_FIELDS = {
+    "caption": {"prompts": dict},
+    "answer": {"prompt": str},
+    "detect": {"prompt": str},
+    "segment": {"prompt": str},
+    "read": {"prompt": str},
+    "generate": {},
+}
 
 
 def architecture_block(numbers: Architecture, dtype: str) -> dict[str, Any]:
     vision = numbers.vision
     return {
-        "hidden": numbers.hidden, "layers": numbers.layers, "heads": numbers.heads, "kv_heads": numbers.kv_heads,
-        "head_dim": numbers.head_dim, "intermediate": numbers.intermediate, "vocab": numbers.vocab,
-        "eps": numbers.eps, "rope_theta": numbers.rope_theta, "query_scale": numbers.query_scale,
-        "embed_scale": numbers.embed_scale(dtype), "attention_softcap": numbers.attention_softcap,
-        "final_softcap": numbers.final_softcap, "windows": numbers.windows, "max_positions": numbers.max_positions,
-        "vision": {"hidden": vision.hidden, "layers": vision.layers, "heads": vision.heads,
-                   "head_dim": vision.head_dim, "intermediate": vision.intermediate, "eps": vision.eps,
-                   "patch": vision.patch},
+        "hidden": numbers.hidden,
+        "layers": numbers.layers,
+        "heads": numbers.heads,
+        "kv_heads": numbers.kv_heads,
+        "head_dim": numbers.head_dim,
+        "intermediate": numbers.intermediate,
+        "vocab": numbers.vocab,
+        "eps": numbers.eps,
+        "rope_theta": numbers.rope_theta,
+        "query_scale": numbers.query_scale,
+        "embed_scale": numbers.embed_scale(dtype),
+        "attention_softcap": numbers.attention_softcap,
+        "final_softcap": numbers.final_softcap,
+        "windows": numbers.windows,
+        "max_positions": numbers.max_positions,
+        "vision": {
+            "hidden": vision.hidden,
+            "layers": vision.layers,
+            "heads": vision.heads,
+            "head_dim": vision.head_dim,
+            "intermediate": vision.intermediate,
+            "eps": vision.eps,
+            "patch": vision.patch,
+        },
     }
 
 
 def default_methods(languages: list[str], segment: bool, output_limit: int) -> dict[str, Any]:
     """The prompts of the pre-trained and mix checkpoints."""
+
     def sizes(default: int, most: int) -> dict[str, int]:
         return {"default_tokens": min(default, output_limit), "max_tokens": min(most, output_limit)}
 
     methods: dict[str, Any] = {
-        "caption": {"prompts": {"short": "caption {lang}", "long": "describe {lang}"}, "languages": languages,
-                    **sizes(64, 256)},
+        "caption": {
+            "prompts": {"short": "caption {lang}", "long": "describe {lang}"},
+            "languages": languages,
+            **sizes(64, 256),
+        },
         "answer": {"prompt": "answer {lang} {question}", "languages": languages, **sizes(32, 128)},
         "detect": {"prompt": "detect {labels}", "label_separator": " ; ", **sizes(256, 1024)},
         "segment": {"prompt": "segment {labels}", "label_separator": " ; ", **sizes(256, 1024)},
@@ -110,20 +178,39 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
             problems.append(text)
 
     expect(manifest["format"] == BUNDLE_FORMAT, f"format: {manifest['format']} is not {BUNDLE_FORMAT}")
-    expect(_NAME.fullmatch(manifest["name"]) is not None, f"name: {manifest['name']!r} is not a lower-case label")
+    expect(
+        _NAME.fullmatch(manifest["name"]) is not None, f"name: {manifest['name']!r} is not a lower-case label"
+    )
     expect(manifest["dtype"] in ("float32", "bfloat16"), f"dtype: {manifest['dtype']!r} is unknown")
     expect(manifest["window_mode"] in ("none", "hf"), f"window_mode: {manifest['window_mode']!r} is unknown")
     expect(image["resampling"] in RESAMPLINGS, f"image.resampling: {image['resampling']!r} is unknown")
     expect(image["padding"] in PADDINGS, f"image.padding: {image['padding']!r} is unknown")
     expect(image["max_count"] >= 1, "image.max_count: below 1")
     expect(len(numbers["windows"]) == numbers["layers"], "architecture.windows: not one for each layer")
-    for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab", "max_positions"):
+    for name in (
+        "hidden",
+        "layers",
+        "heads",
+        "kv_heads",
+        "head_dim",
+        "intermediate",
+        "vocab",
+        "max_positions",
+    ):
         expect(numbers[name] > 0, f"architecture.{name}: not positive")
-    expect(numbers["kv_heads"] <= 0 or numbers["heads"] % numbers["kv_heads"] == 0,
-           "architecture.heads: no multiple of kv_heads")
+    expect(
+        numbers["kv_heads"] <= 0 or numbers["heads"] % numbers["kv_heads"] == 0,
+        "architecture.heads: no multiple of kv_heads",
+    )
     expect(numbers["vocab"] == tokens["vocab"], "tokens.vocab: differs from architecture.vocab")
-    expect(tokens["seg_first"] + tokens["seg_count"] <= tokens["vocab"], "tokens.seg_first: beyond the vocabulary")
-    expect(tokens["loc_first"] + tokens["loc_count"] <= tokens["vocab"], "tokens.loc_first: beyond the vocabulary")
+    expect(
+        tokens["seg_first"] + tokens["seg_count"] <= tokens["vocab"],
+        "tokens.seg_first: beyond the vocabulary",
+    )
+    expect(
+        tokens["loc_first"] + tokens["loc_count"] <= tokens["vocab"],
+        "tokens.loc_first: beyond the vocabulary",
+    )
     grid = image["size"] // max(1, numbers["vision"]["patch"])
     expect(image["tokens"] == grid * grid, "image.tokens: not the square of size / patch")
 
@@ -144,7 +231,9 @@ def _check_methods(manifest: dict[str, Any], problems: list[str]) -> None:
         if name == "caption" and "short" not in method["prompts"]:
             problems.append("methods.caption.prompts.short: missing")
         if not 0 < method["default_tokens"] <= method["max_tokens"] <= limit:
-            problems.append(f"methods.{name}: not 0 < default_tokens <= max_tokens <= limits.max_output_tokens")
+            problems.append(
+                f"methods.{name}: not 0 < default_tokens <= max_tokens <= limits.max_output_tokens"
+            )
         texts = [*method.get("prompts", {}).values(), method.get("prompt", "")]
         if any("{lang}" in text for text in texts) and not method.get("languages"):
             problems.append(f"methods.{name}.languages: none, but the prompt has {{lang}}")

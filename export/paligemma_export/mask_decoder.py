@@ -21,8 +21,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(), nn.Conv2d(channels, channels, 1))
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.net(x)
@@ -36,7 +40,12 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.register_buffer("codebook", torch.zeros(CODES, width))
         first = channels[0]
-        layers: list[nn.Module] = [nn.Conv2d(width, first, 1), nn.ReLU(), ResidualBlock(first), ResidualBlock(first)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(width, first, 1),
+            nn.ReLU(),
+            ResidualBlock(first),
+            ResidualBlock(first),
+        ]
         for before, after in zip(channels[:-1], channels[1:], strict=True):
             layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
         layers.append(nn.Conv2d(channels[-1], 1, 1))
@@ -59,8 +68,11 @@ def load(path: Path) -> tuple[MaskDecoder, str]:
     """Reads the published layout -> (module, sha256 of the file)."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files
-                      if key.startswith("decoder.") or key == "_vq_vae._embedding"}
+            arrays = {
+                key: archive[key]
+                for key in archive.files
+                if key.startswith("decoder.") or key == "_vq_vae._embedding"
+            }
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ExportError(f"mask decoder {path.name}: {str(error).splitlines()[0]}") from None
     except Exception as error:  # zipfile.BadZipFile and zlib.error share no base class
@@ -75,8 +87,9 @@ def load(path: Path) -> tuple[MaskDecoder, str]:
         if key not in arrays:
             raise ExportError(f"mask decoder {path.name}: missing {key}")
         if arrays[key].shape != shape:
-            raise ExportError(f"mask decoder {path.name}: {key} has shape {list(arrays[key].shape)}, "
-                              f"expected {list(shape)}")
+            raise ExportError(
+                f"mask decoder {path.name}: {key} has shape {list(arrays[key].shape)}, expected {list(shape)}"
+            )
         if not np.isfinite(arrays[key]).all():
             raise ExportError(f"mask decoder {path.name}: {key} holds NaN or infinity")
     module = MaskDecoder(width, channels)
@@ -87,7 +100,9 @@ def load(path: Path) -> tuple[MaskDecoder, str]:
     return module.eval().requires_grad_(False), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_random(path: Path, seed: int, width: int = 24, channels: tuple[int, ...] = (16, 16, 12, 8, 6)) -> None:
+def write_random(
+    path: Path, seed: int, width: int = 24, channels: tuple[int, ...] = (16, 16, 12, 8, 6)
+) -> None:
     """A random, reduced decoder in the published layout whose masks have both signs."""
     generator = np.random.default_rng(seed)
     arrays = {}
@@ -98,8 +113,12 @@ def write_random(path: Path, seed: int, width: int = 24, channels: tuple[int, ..
         arrays[key] = generator.normal(0, 1.4 / np.sqrt(fan_in), shape).astype(np.float32)
     module = MaskDecoder(width, list(channels))
     module.codebook.copy_(torch.from_numpy(arrays["_vq_vae._embedding"]))
-    module.load_state_dict({"codebook": module.codebook,
-                            **{k: torch.from_numpy(v) for k, v in arrays.items() if k != "_vq_vae._embedding"}})
+    module.load_state_dict(
+        {
+            "codebook": module.codebook,
+            **{k: torch.from_numpy(v) for k, v in arrays.items() if k != "_vq_vae._embedding"},
+        }
+    )
     codes = torch.from_numpy(generator.integers(0, CODES, (16, CODES // 8)))
     with torch.no_grad():
         output = module(codes)

@@ -34,7 +34,9 @@ class DecoderLayer(nn.Module):
     softcap: Final[float]
     window: Final[int]
 
-    def __init__(self, numbers: Architecture, layer: int, norms: dict[str, Tensor], matrices: dict[str, Matrix]):
+    def __init__(
+        self, numbers: Architecture, layer: int, norms: dict[str, Tensor], matrices: dict[str, Matrix]
+    ):
         super().__init__()
         self.layer, self.window = layer, numbers.windows[layer]
         self.heads, self.kv_heads, self.head_dim = numbers.heads, numbers.kv_heads, numbers.head_dim
@@ -45,19 +47,72 @@ class DecoderLayer(nn.Module):
         self.qkv, self.out = matrices["qkv"], matrices["out"]
         self.gate_up, self.down = matrices["gate_up"], matrices["down"]
 
-    def forward(self, h: Tensor, y: Tensor, y_norm: Tensor, rope: Tensor, kv: Tensor, kv_scale: Tensor, slots: Tensor,
-                prefill_start: Tensor, prefill_lengths: list[int], block_table: Tensor, context: Tensor, rows: Tensor,
-                adapters: list[Tensor], adapter_index: Tensor,
-                kept_adapter_index: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        h: Tensor,
+        y: Tensor,
+        y_norm: Tensor,
+        rope: Tensor,
+        kv: Tensor,
+        kv_scale: Tensor,
+        slots: Tensor,
+        prefill_start: Tensor,
+        prefill_lengths: list[int],
+        block_table: Tensor,
+        context: Tensor,
+        rows: Tensor,
+        adapters: list[Tensor],
+        adapter_index: Tensor,
+        kept_adapter_index: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         h, y = torch.ops.paligemma.attention(
-            h, y, y_norm, self.input_norm, self.qkv.data, self.qkv.scale, self.qkv.aux, self.out.data, self.out.scale,
-            self.out.aux, rope, kv, kv_scale, slots, prefill_start, prefill_lengths, block_table, context, rows,
-            adapters, adapter_index, self.layer, self.heads, self.kv_heads, self.head_dim, self.eps, self.scale,
-            self.softcap, self.window)
+            h,
+            y,
+            y_norm,
+            self.input_norm,
+            self.qkv.data,
+            self.qkv.scale,
+            self.qkv.aux,
+            self.out.data,
+            self.out.scale,
+            self.out.aux,
+            rope,
+            kv,
+            kv_scale,
+            slots,
+            prefill_start,
+            prefill_lengths,
+            block_table,
+            context,
+            rows,
+            adapters,
+            adapter_index,
+            self.layer,
+            self.heads,
+            self.kv_heads,
+            self.head_dim,
+            self.eps,
+            self.scale,
+            self.softcap,
+            self.window,
+        )
         h, y = torch.ops.paligemma.mlp(
-            h, y, self.post_attention_norm, self.pre_mlp_norm, self.gate_up.data, self.gate_up.scale, self.gate_up.aux,
-            self.down.data, self.down.scale, self.down.aux, adapters, kept_adapter_index, self.layer,
-            self.intermediate, self.eps)
+            h,
+            y,
+            self.post_attention_norm,
+            self.pre_mlp_norm,
+            self.gate_up.data,
+            self.gate_up.scale,
+            self.gate_up.aux,
+            self.down.data,
+            self.down.scale,
+            self.down.aux,
+            adapters,
+            kept_adapter_index,
+            self.layer,
+            self.intermediate,
+            self.eps,
+        )
         return h, y
 
 
@@ -73,8 +128,14 @@ class Decoder(nn.Module):
     embed_scale: Final[float]
     final_softcap: Final[float]
 
-    def __init__(self, numbers: Architecture, embed_scale: float, embedding: Matrix, layers: list[DecoderLayer],
-                 norm: Tensor):
+    def __init__(
+        self,
+        numbers: Architecture,
+        embed_scale: float,
+        embedding: Matrix,
+        layers: list[DecoderLayer],
+        norm: Tensor,
+    ):
         super().__init__()
         self.vocab, self.hidden, self.num_layers = numbers.vocab, numbers.hidden, numbers.layers
         self.heads, self.kv_heads, self.head_dim = numbers.heads, numbers.kv_heads, numbers.head_dim
@@ -86,12 +147,32 @@ class Decoder(nn.Module):
         self.register_buffer("none", torch.empty(0))
         self.register_buffer("none_index", torch.empty(0, dtype=torch.int32))
 
-    def forward(self, ids: Tensor, positions: Tensor, slots: Tensor, image_rows: Tensor, kv: Tensor, kv_scale: Tensor,
-                prefill_start: Tensor, prefill_lengths: list[int], block_table: Tensor, context: Tensor, rows: Tensor,
-                adapters: list[Tensor], adapter_index: Tensor) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        image_rows: Tensor,
+        kv: Tensor,
+        kv_scale: Tensor,
+        prefill_start: Tensor,
+        prefill_lengths: list[int],
+        block_table: Tensor,
+        context: Tensor,
+        rows: Tensor,
+        adapters: list[Tensor],
+        adapter_index: Tensor,
+    ) -> Tensor:
         """-> f32 [R,H] after the final norm, the rows that `rows` names or all of them."""
-        h = torch.ops.paligemma.embed(ids, image_rows, self.embedding.data, self.embedding.scale, self.embedding.aux,
-                                      self.embed_scale, self.vocab)
+        h = torch.ops.paligemma.embed(
+            ids,
+            image_rows,
+            self.embedding.data,
+            self.embedding.scale,
+            self.embedding.aux,
+            self.embed_scale,
+            self.vocab,
+        )
         rope = torch.ops.paligemma.rope(positions, self.head_dim, self.theta)
         y, y_norm = self.none, self.none
         kept_adapter_index = adapter_index
@@ -99,27 +180,92 @@ class Decoder(nn.Module):
             kept_adapter_index = adapter_index.index_select(0, rows)
         for i, layer in enumerate(self.layers):
             if i < self.num_layers - 1:
-                h, y = layer(h, y, y_norm, rope, kv, kv_scale, slots, prefill_start, prefill_lengths, block_table,
-                             context, self.none_index, adapters, adapter_index, adapter_index)
+                h, y = layer(
+                    h,
+                    y,
+                    y_norm,
+                    rope,
+                    kv,
+                    kv_scale,
+                    slots,
+                    prefill_start,
+                    prefill_lengths,
+                    block_table,
+                    context,
+                    self.none_index,
+                    adapters,
+                    adapter_index,
+                    adapter_index,
+                )
             else:
-                h, y = layer(h, y, y_norm, rope, kv, kv_scale, slots, prefill_start, prefill_lengths, block_table,
-                             context, rows, adapters, adapter_index, kept_adapter_index)
+                h, y = layer(
+                    h,
+                    y,
+                    y_norm,
+                    rope,
+                    kv,
+                    kv_scale,
+                    slots,
+                    prefill_start,
+                    prefill_lengths,
+                    block_table,
+                    context,
+                    rows,
+                    adapters,
+                    adapter_index,
+                    kept_adapter_index,
+                )
             y_norm = layer.post_mlp_norm
         return torch.ops.paligemma.finish(h, y, y_norm, self.norm, self.eps)
 
     @torch.jit.export
-    def trace(self, ids: Tensor, positions: Tensor, slots: Tensor, image_rows: Tensor, kv: Tensor, kv_scale: Tensor,
-              prefill_start: Tensor, prefill_lengths: list[int], block_table: Tensor, context: Tensor, rows: Tensor,
-              adapters: list[Tensor], adapter_index: Tensor) -> list[Tensor]:
+    def trace(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        image_rows: Tensor,
+        kv: Tensor,
+        kv_scale: Tensor,
+        prefill_start: Tensor,
+        prefill_lengths: list[int],
+        block_table: Tensor,
+        context: Tensor,
+        rows: Tensor,
+        adapters: list[Tensor],
+        adapter_index: Tensor,
+    ) -> list[Tensor]:
         """The embedding and every layer's residual stream, f32 [T,H] each, all rows: for parity tests."""
-        h = torch.ops.paligemma.embed(ids, image_rows, self.embedding.data, self.embedding.scale, self.embedding.aux,
-                                      self.embed_scale, self.vocab)
+        h = torch.ops.paligemma.embed(
+            ids,
+            image_rows,
+            self.embedding.data,
+            self.embedding.scale,
+            self.embedding.aux,
+            self.embed_scale,
+            self.vocab,
+        )
         rope = torch.ops.paligemma.rope(positions, self.head_dim, self.theta)
         y, y_norm = self.none, self.none
         states = [h]
         for layer in self.layers:
-            h, y = layer(h, y, y_norm, rope, kv, kv_scale, slots, prefill_start, prefill_lengths, block_table, context,
-                         self.none_index, adapters, adapter_index, adapter_index)
+            h, y = layer(
+                h,
+                y,
+                y_norm,
+                rope,
+                kv,
+                kv_scale,
+                slots,
+                prefill_start,
+                prefill_lengths,
+                block_table,
+                context,
+                self.none_index,
+                adapters,
+                adapter_index,
+                adapter_index,
+            )
             y_norm = layer.post_mlp_norm
             states.append(torch.ops.paligemma.residual(h, y, y_norm, self.eps))
         return states
@@ -127,8 +273,14 @@ class Decoder(nn.Module):
     @torch.jit.export
     def logits(self, hidden: Tensor) -> Tensor:
         """f32 [R,H] -> f32 [R,vocab], soft-capped: for parity tests; the server samples without it."""
-        return torch.ops.paligemma.logits(hidden, self.embedding.data, self.embedding.scale, self.embedding.aux,
-                                          self.vocab, self.final_softcap)
+        return torch.ops.paligemma.logits(
+            hidden,
+            self.embedding.data,
+            self.embedding.scale,
+            self.embedding.aux,
+            self.vocab,
+            self.final_softcap,
+        )
 
 
 class VisionLayer(nn.Module):
@@ -143,17 +295,52 @@ class VisionLayer(nn.Module):
         vision = numbers.vision
         self.tokens, self.heads, self.head_dim = vision.tokens, vision.heads, vision.head_dim
         self.intermediate, self.eps = vision.intermediate, vision.eps
-        for name in ("norm1", "norm1_bias", "norm2", "norm2_bias", "qkv_bias", "out_bias", "fc1_bias", "fc2_bias"):
+        for name in (
+            "norm1",
+            "norm1_bias",
+            "norm2",
+            "norm2_bias",
+            "qkv_bias",
+            "out_bias",
+            "fc1_bias",
+            "fc2_bias",
+        ):
             self.register_buffer(name, vectors[name])
         self.qkv, self.out, self.fc1, self.fc2 = (matrices[name] for name in ("qkv", "out", "fc1", "fc2"))
 
     def forward(self, h: Tensor) -> Tensor:
         h = torch.ops.paligemma.vision_attention(
-            h, self.norm1, self.norm1_bias, self.qkv.data, self.qkv.scale, self.qkv.aux, self.qkv_bias, self.out.data,
-            self.out.scale, self.out.aux, self.out_bias, self.tokens, self.heads, self.head_dim, self.eps)
+            h,
+            self.norm1,
+            self.norm1_bias,
+            self.qkv.data,
+            self.qkv.scale,
+            self.qkv.aux,
+            self.qkv_bias,
+            self.out.data,
+            self.out.scale,
+            self.out.aux,
+            self.out_bias,
+            self.tokens,
+            self.heads,
+            self.head_dim,
+            self.eps,
+        )
         return torch.ops.paligemma.vision_mlp(
-            h, self.norm2, self.norm2_bias, self.fc1.data, self.fc1.scale, self.fc1.aux, self.fc1_bias, self.fc2.data,
-            self.fc2.scale, self.fc2.aux, self.fc2_bias, self.intermediate, self.eps)
+            h,
+            self.norm2,
+            self.norm2_bias,
+            self.fc1.data,
+            self.fc1.scale,
+            self.fc1.aux,
+            self.fc1_bias,
+            self.fc2.data,
+            self.fc2.scale,
+            self.fc2.aux,
+            self.fc2_bias,
+            self.intermediate,
+            self.eps,
+        )
 
 
 class Vision(nn.Module):
@@ -162,8 +349,14 @@ class Vision(nn.Module):
     hidden: Final[int]
     eps: Final[float]
 
-    def __init__(self, numbers: Architecture, vectors: dict[str, Tensor], patches: Matrix, layers: list[VisionLayer],
-                 projector: Matrix):
+    def __init__(
+        self,
+        numbers: Architecture,
+        vectors: dict[str, Tensor],
+        patches: Matrix,
+        layers: list[VisionLayer],
+        projector: Matrix,
+    ):
         super().__init__()
         vision = numbers.vision
         self.patch, self.tokens, self.eps = vision.patch, vision.tokens, vision.eps
@@ -176,12 +369,29 @@ class Vision(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels uint8 [B,S,S,3] RGB -> f32 [B*tokens,hidden], ready to stand for image tokens."""
-        h = torch.ops.paligemma.patch_embed(pixels, self.lut, self.patches.data, self.patches.scale, self.patches.aux,
-                                            self.patch_bias, self.position, self.patch)
+        h = torch.ops.paligemma.patch_embed(
+            pixels,
+            self.lut,
+            self.patches.data,
+            self.patches.scale,
+            self.patches.aux,
+            self.patch_bias,
+            self.position,
+            self.patch,
+        )
         for layer in self.layers:
             h = layer(h)
-        return torch.ops.paligemma.project(h, self.norm, self.norm_bias, self.projector.data, self.projector.scale,
-                                           self.projector.aux, self.projector_bias, self.hidden, self.eps)
+        return torch.ops.paligemma.project(
+            h,
+            self.norm,
+            self.norm_bias,
+            self.projector.data,
+            self.projector.scale,
+            self.projector.aux,
+            self.projector_bias,
+            self.hidden,
+            self.eps,
+        )
 
 
 def normalisation_table() -> Tensor:

@@ -44,8 +44,11 @@ class MappedNpz:
         try:
             with self._archive.open(entry) as stream:
                 version = np.lib.format.read_magic(stream)
-                reader = (np.lib.format.read_array_header_1_0 if version == (1, 0)
-                          else np.lib.format.read_array_header_2_0)
+                reader = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, fortran, dtype = reader(stream)
                 self._offsets[key] = stream.tell()
         except (ValueError, zipfile.BadZipFile, EOFError, OSError):

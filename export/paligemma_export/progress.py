@@ -19,7 +19,9 @@ class Progress:
     def advance(self, amount: int) -> None:
         self._done += amount
         now = time.monotonic()
-        if self._enabled and now - self._printed >= (0.5 if sys.stderr.isatty() else 5.0 if self._shown else 1.0):
+        if self._enabled and now - self._printed >= (
+            0.5 if sys.stderr.isatty() else 5.0 if self._shown else 1.0
+        ):
             self._printed, self._shown = now, True
             self._line(end="\r" if sys.stderr.isatty() else "\n")
 
@@ -32,5 +34,9 @@ class Progress:
         seconds = time.monotonic() - self._started
         share = min(1.0, self._done / self._total)
         left = seconds / share - seconds if share > 0 else 0
-        print(f"{self._what}: {share:4.0%}, {seconds:.0f} s, about {left:.0f} s left ", end=end, file=sys.stderr,
-              flush=True)
+        print(
+            f"{self._what}: {share:4.0%}, {seconds:.0f} s, about {left:.0f} s left ",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )

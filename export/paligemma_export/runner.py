@@ -25,8 +25,15 @@ class Answer:
 class Runner:
     """Runs one prompt: image rows first, then text ids, then greedy tokens until EOS or the limit."""
 
-    def __init__(self, decoder: nn.Module, layers: int, kv_heads: int, head_dim: int, positions: int = 256,
-                 kv_dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        decoder: nn.Module,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        positions: int = 256,
+        kv_dtype: torch.dtype = torch.float32,
+    ):
         self.decoder = decoder
         self._blocks = -(-positions // BLOCK)
         shape = (layers, 2, self._blocks, kv_heads, BLOCK, head_dim)
@@ -44,18 +51,43 @@ class Runner:
         ids = [-(row + 1) for row in range(image_rows.size(0))] + text_ids
         count = len(ids)
         rows = int32([count - 1]) if last_only else int32([])
-        return (int32(ids), int32(list(range(count))), int32([self._slot(p) for p in range(count)]), image_rows,
-                self._kv, self._kv_scale, int32([0, count]), [count], torch.empty(0, 0, dtype=torch.int32),
-                int32([]), rows, [], int32([]))
+        return (
+            int32(ids),
+            int32(list(range(count))),
+            int32([self._slot(p) for p in range(count)]),
+            image_rows,
+            self._kv,
+            self._kv_scale,
+            int32([0, count]),
+            [count],
+            torch.empty(0, 0, dtype=torch.int32),
+            int32([]),
+            rows,
+            [],
+            int32([]),
+        )
 
     def step_arguments(self, image_rows: Tensor, token: int, position: int) -> tuple:
         """The arguments of forward for one generated token."""
-        return (int32([token]), int32([position]), int32([self._slot(position)]), image_rows, self._kv,
-                self._kv_scale, int32([0]), [], int32([self._table]), int32([position + 1]), int32([]), [],
-                int32([]))
+        return (
+            int32([token]),
+            int32([position]),
+            int32([self._slot(position)]),
+            image_rows,
+            self._kv,
+            self._kv_scale,
+            int32([0]),
+            [],
+            int32([self._table]),
+            int32([position + 1]),
+            int32([]),
+            [],
+            int32([]),
+        )
 
-    def generate(self, image_rows: Tensor, text_ids: list[int], limit: int, eos: int = 1,
-                 keep_logits: bool = False) -> Answer:
+    def generate(
+        self, image_rows: Tensor, text_ids: list[int], limit: int, eos: int = 1, keep_logits: bool = False
+    ) -> Answer:
         answer = Answer()
         hidden = self.decoder.forward(*self.prompt_arguments(image_rows, text_ids))
         position = image_rows.size(0) + len(text_ids)

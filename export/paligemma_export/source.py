@@ -33,14 +33,20 @@ def slabs(rows: int, columns: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + step))
 
 
-def check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], where: str,
-                 spell: Callable[[str], str] = str) -> None:
+def check_shapes(
+    found: dict[str, tuple[int, ...]],
+    expected: dict[str, tuple[int, ...]],
+    where: str,
+    spell: Callable[[str], str] = str,
+) -> None:
     """Compares name -> shape; `spell` turns a canonical name into the file's. Raises with the first few problems."""
     problems = [f"missing {spell(name)}" for name in expected if name not in found]
     problems += [f"unexpected {spell(name)}" for name in found if name not in expected]
     problems += [
         f"{spell(name)} has shape {list(found[name])}, expected {list(shape)}"
-        for name, shape in expected.items() if name in found and tuple(found[name]) != tuple(shape)]
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ExportError(f"{where}: " + "; ".join(problems[:3]) + more)

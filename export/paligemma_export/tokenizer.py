@@ -18,17 +18,66 @@ _REAL_NEWLINE = 108
 _TINY_BASE = 508  # pieces before <loc0000>
 
 _TEXT = {
-    "en": ["a photo of a {} on the table", "the {} stands beside a small {}", "what colour is the {}?",
-           "there are two {}s near the {}", "describe the {} in the picture", "how many {}s are there?"],
-    "de": ["ein Bild von einem {} auf dem Tisch", "der {} steht neben einem {}", "welche Farbe hat der {}?",
-           "zwei {} sind auf der Straße", "wie viele {} sind im Bild zu sehen?"],
-    "fr": ["une photo d'un {} sur la table", "le {} est à côté d'un petit {}", "de quelle couleur est le {} ?",
-           "il y a deux {} dans la rue", "combien de {} voit-on sur l'image ?"],
+    "en": [
+        "a photo of a {} on the table",
+        "the {} stands beside a small {}",
+        "what colour is the {}?",
+        "there are two {}s near the {}",
+        "describe the {} in the picture",
+        "how many {}s are there?",
+    ],
+    "de": [
+        "ein Bild von einem {} auf dem Tisch",
+        "der {} steht neben einem {}",
+        "welche Farbe hat der {}?",
+        "zwei {} sind auf der Straße",
+        "wie viele {} sind im Bild zu sehen?",
+    ],
+    "fr": [
+        "une photo d'un {} sur la table",
+        "le {} est à côté d'un petit {}",
+        "de quelle couleur est le {} ?",
+        "il y a deux {} dans la rue",
+        "combien de {} voit-on sur l'image ?",
+    ],
 }
-_WORDS = ["cat", "dog", "car", "tree", "house", "bird", "person", "bicycle", "flower", "chair", "Katze", "Hund",
-          "Auto", "Baum", "Haus", "chat", "chien", "voiture", "arbre", "maison"]
-_PROMPTS = ["caption en", "caption de", "caption fr", "describe en", "answer en", "answer de", "answer fr", "detect",
-            "segment", "ocr", " ; ", "0123456789", "What is in this image?"]
+_WORDS = [
+    "cat",
+    "dog",
+    "car",
+    "tree",
+    "house",
+    "bird",
+    "person",
+    "bicycle",
+    "flower",
+    "chair",
+    "Katze",
+    "Hund",
+    "Auto",
+    "Baum",
+    "Haus",
+    "chat",
+    "chien",
+    "voiture",
+    "arbre",
+    "maison",
+]
+_PROMPTS = [
+    "caption en",
+    "caption de",
+    "caption fr",
+    "describe en",
+    "answer en",
+    "answer de",
+    "answer fr",
+    "detect",
+    "segment",
+    "ocr",
+    " ; ",
+    "0123456789",
+    "What is in this image?",
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +90,17 @@ class TokenIds:
     vocab: int
 
     def block(self) -> dict[str, int]:
-        return {"pad": PAD, "eos": EOS, "bos": BOS, "newline": self.newline, "loc_first": self.loc_first,
-                "loc_count": LOC_COUNT, "seg_first": self.seg_first, "seg_count": SEG_COUNT, "vocab": self.vocab}
+        return {
+            "pad": PAD,
+            "eos": EOS,
+            "bos": BOS,
+            "newline": self.newline,
+            "loc_first": self.loc_first,
+            "loc_count": LOC_COUNT,
+            "seg_first": self.seg_first,
+            "seg_count": SEG_COUNT,
+            "vocab": self.vocab,
+        }
 
 
 def load(data: bytes) -> sentencepiece.SentencePieceProcessor:
@@ -97,7 +155,9 @@ def train(vocab: int) -> bytes:
     """
     base = vocab - LOC_COUNT - SEG_COUNT
     if base < _TINY_BASE:
-        raise ExportError(f"a tokenizer needs at least {_TINY_BASE + LOC_COUNT + SEG_COUNT} pieces, not {vocab}")
+        raise ExportError(
+            f"a tokenizer needs at least {_TINY_BASE + LOC_COUNT + SEG_COUNT} pieces, not {vocab}"
+        )
     trained = _train_base()
     pieces = list(trained.pieces)
     user_defined = sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED
@@ -127,12 +187,29 @@ def train(vocab: int) -> bytes:
 def _train_base() -> sentencepiece_model_pb2.ModelProto:
     buffer = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_corpus()), model_writer=buffer, model_type="bpe", vocab_size=_TINY_BASE,
-        byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
-        remove_extra_whitespaces=False, allow_whitespace_only_pieces=True, split_digits=True,
-        user_defined_symbols=["\n", "\n\n", "▁▁", "▁▁▁▁"], pad_id=PAD, eos_id=EOS, bos_id=BOS, unk_id=UNK,
-        pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>", unk_piece="<unk>", num_threads=1,
-        character_coverage=1.0, minloglevel=2)
+        sentence_iterator=iter(_corpus()),
+        model_writer=buffer,
+        model_type="bpe",
+        vocab_size=_TINY_BASE,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        split_digits=True,
+        user_defined_symbols=["\n", "\n\n", "▁▁", "▁▁▁▁"],
+        pad_id=PAD,
+        eos_id=EOS,
+        bos_id=BOS,
+        unk_id=UNK,
+        pad_piece="<pad>",
+        eos_piece="<eos>",
+        bos_piece="<bos>",
+        unk_piece="<unk>",
+        num_threads=1,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(buffer.getvalue())
     return model

@@ -46,13 +46,30 @@ def check_schemas(path: Path) -> None:
 def check_attributes(decoder: Any, vision: Any, content: dict[str, Any]) -> None:
     numbers, name = content["architecture"], content["name"]
     pairs = [("num_layers", "layers"), ("theta", "rope_theta")]
-    pairs += [(same, same) for same in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "eps", "embed_scale",
-                                        "final_softcap")]
+    pairs += [
+        (same, same)
+        for same in (
+            "vocab",
+            "hidden",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "eps",
+            "embed_scale",
+            "final_softcap",
+        )
+    ]
     for ours, theirs in pairs:
         if getattr(decoder, ours) != numbers[theirs]:
-            raise ExportError(f"{name}: decoder.{ours} is {getattr(decoder, ours)}, manifest {numbers[theirs]}")
-    for ours, expected in (("patch", numbers["vision"]["patch"]), ("tokens", content["image"]["tokens"]),
-                           ("hidden", numbers["hidden"]), ("eps", numbers["vision"]["eps"])):
+            raise ExportError(
+                f"{name}: decoder.{ours} is {getattr(decoder, ours)}, manifest {numbers[theirs]}"
+            )
+    for ours, expected in (
+        ("patch", numbers["vision"]["patch"]),
+        ("tokens", content["image"]["tokens"]),
+        ("hidden", numbers["hidden"]),
+        ("eps", numbers["vision"]["eps"]),
+    ):
         if getattr(vision, ours) != expected:
             raise ExportError(f"{name}: vision.{ours} is {getattr(vision, ours)}, manifest {expected}")
 
@@ -65,12 +82,19 @@ def _run(path: Path, content: dict[str, Any], tokens: int) -> Iterator[str]:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=generator)
     features = vision(pixels)
-    if features.shape != (content["image"]["tokens"], numbers["hidden"]) or not bool(features.isfinite().all()):
+    if features.shape != (content["image"]["tokens"], numbers["hidden"]) or not bool(
+        features.isfinite().all()
+    ):
         raise ExportError(f"{path.name}: the vision tower gives {list(features.shape)} or NaN")
     yield f"vision: {list(features.shape)}, standard deviation {features.std():.3f}"
     text = [content["tokens"]["bos"], content["tokens"]["newline"]]
-    runner = Runner(decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"],
-                    positions=features.size(0) + len(text) + tokens)
+    runner = Runner(
+        decoder,
+        numbers["layers"],
+        numbers["kv_heads"],
+        numbers["head_dim"],
+        positions=features.size(0) + len(text) + tokens,
+    )
     answer = runner.generate(features, text, tokens, keep_logits=True)
     if not all(bool(row.isfinite().all()) for row in answer.logits):
         raise ExportError(f"{path.name}: the decoder gives NaN or infinity")
