@@ -34,15 +34,16 @@ FRENCH_NOUNS = {
 }
 # stem for the German ending (-er, -e, -es); French masculine and feminine
 GERMAN_COLORS = {"red": "rot", "green": "grün", "blue": "blau", "yellow": "gelb", "purple": "violett",
-                 "orange": "orange", "white": "weiß", "black": "schwarz"}
+                 "orange": "orang", "white": "weiß", "black": "schwarz"}
 FRENCH_COLORS = {"red": ("rouge", "rouge"), "green": ("vert", "verte"), "blue": ("bleu", "bleue"),
                  "yellow": ("jaune", "jaune"), "purple": ("violet", "violette"), "orange": ("orange", "orange"),
                  "white": ("blanc", "blanche"), "black": ("noir", "noire")}
 
+# "" stands for every other subject
 VERBS = {
     "en": {"boat": "floating", "car": "parked", "tree": "growing", "": "standing"},
     "de": {"boat": "schwimmt", "car": "parkt", "tree": "wächst", "": "steht"},
-    "fr": {"boat": "flotte", "car": "est garée", "tree": "pousse", "": "est debout"},
+    "fr": {"boat": "flottant", "car": "garée", "tree": "poussant", "house": "située", "": "debout"},
 }
 PLACE_PHRASES = {
     "en": {"beach": "on the beach", "meadow": "in the meadow", "road": "on the road", "snow": "in the snow",
