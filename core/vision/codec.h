@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the three codecs share. Private to core/vision.
+#ifndef CORE_VISION_CODEC_H_
+#define CORE_VISION_CODEC_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/base/status.h"
+#include "core/vision/image_decoder.h"
+
+namespace paligemma::vision {
+
+using Bytes = std::span<const std::uint8_t>;
+
+// One file to decode: its bytes and what errors about it say.
+struct EncodedImage {
+  Bytes bytes;
+  ImageLimits limits;
+  std::string_view field;
+};
+
+// Pixels as stored, and the orientation that was not applied yet.
+struct CodecResult {
+  RgbImage image;
+  int orientation = 1;
+};
+
+Status ImageCorrupt(std::string_view field, std::string_view problem);
+Status ImageTooComplex(std::string_view field, std::string_view problem, std::int64_t limit);
+// Checks a size that a header claims, before anything is allocated for it.
+Status CheckImageSize(const EncodedImage& input, std::int64_t width, std::int64_t height);
+
+// REQUIRES: the file begins with the format's magic.
+StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input);
+StatusOr<CodecResult> DecodePng(const EncodedImage& input);
+StatusOr<CodecResult> DecodeWebp(const EncodedImage& input);
+
+// The orientation (1 to 8) in a TIFF block of EXIF; 1 when there is none or it is damaged.
+int ExifOrientation(Bytes tiff);
+// Turns stored pixels upright.
+RgbImage ApplyOrientation(RgbImage image, int orientation);
+
+inline std::uint32_t BigEndian32(const std::uint8_t* p) {
+  return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
+}
+
+}  // namespace paligemma::vision
+
+#endif  // CORE_VISION_CODEC_H_

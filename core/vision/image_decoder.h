@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Image files of clients to RGB pixels, with every cost bounded before it is paid.
+//
+// JPEG, PNG and WebP, told apart by their first bytes and decoded by their own libraries. The
+// pixels equal Pillow's convert("RGB"): JPEG by the accurate integer DCT with fancy upsampling,
+// alpha dropped and not composited, grey replicated, 16-bit channels cut to their upper byte, CMYK
+// multiplied out, colour profiles and gamma ignored; then the EXIF orientation is applied. Differs
+// from Pillow in one place: 16-bit grey, where Pillow clips values above 255, is cut to its upper
+// byte too.
+//
+// A file that is cut short or damaged is refused, never filled up. Pure functions, thread safe.
+#ifndef CORE_VISION_IMAGE_DECODER_H_
+#define CORE_VISION_IMAGE_DECODER_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/request/image.h"
+
+namespace paligemma {
+
+struct ImageLimits {
+  std::int64_t max_bytes = std::int64_t{16} << 20;  // of the file, or of raw pixels
+  std::int64_t max_pixels = 40'000'000;
+  int max_side = 16'384;
+};
+
+// What max_scans in a progressive JPEG and the like are; not configurable.
+inline constexpr int kMaxJpegScans = 32;
+inline constexpr std::int64_t kMaxMetadataBytes = std::int64_t{1} << 20;
+inline constexpr int kMaxPngChunks = 32'768;
+inline constexpr std::string_view kAcceptedImageTypes = "image/jpeg,image/png,image/webp";
+
+// Row-major RGB, tightly packed.
+struct RgbImage {
+  int width = 0, height = 0;
+  std::vector<std::uint8_t> pixels;  // [height, width, 3]
+};
+
+struct DecodedImage {
+  RgbImage image;  // upright
+  ImageInfo info;  // of the upright image
+};
+
+// `field` is the path of the input in the client's request, e.g. "images[0]", for errors:
+// IMAGE_MISSING, IMAGE_FORMAT_UNSUPPORTED, IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_TOO_COMPLEX,
+// FIELD_INVALID (raw pixels whose size does not fit). Needs at most about 8 bytes a pixel.
+StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& limits,
+                                   std::string_view field);
+
+}  // namespace paligemma
+
+#endif  // CORE_VISION_IMAGE_DECODER_H_
