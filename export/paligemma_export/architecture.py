@@ -169,10 +169,10 @@ _TINY = {
     ),
     "tiny-b": Architecture(
         hidden=96,
-        layers=4,
-        heads=6,
+        layers=3,
+        heads=4,
         kv_heads=2,
-        head_dim=20,
+        head_dim=40,
         intermediate=160,
         vocab=1664,
         query_scale=24**-0.5,
