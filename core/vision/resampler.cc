@@ -192,7 +192,8 @@ std::vector<std::uint8_t> ResizeTensorFlow(const RgbImage& image, int size) {
 
 RgbImage PadWhite(const RgbImage& image) {
   const int side = std::max(image.width, image.height);
-  const int left = (side - image.width) / 2, top = (side - image.height) / 2;
+  const int left = static_cast<int>(std::nearbyint((side - image.width) * 0.5));
+  const int top = static_cast<int>(std::nearbyint((side - image.height) * 0.5));
   RgbImage padded{side, side, {}};
   padded.pixels.assign(static_cast<std::size_t>(side) * static_cast<std::size_t>(side) * 3, 255);
   const std::size_t row_bytes = static_cast<std::size_t>(image.width) * 3;

@@ -21,8 +21,8 @@ namespace paligemma {
 //                       float32, cut to uint8 without rounding
 //   kBilinearAntialias  Pillow's BILINEAR. The original notebook's is TensorFlow's antialiased
 //                       bilinear kept in float; this is that within rounding to 8 bits
-// kPadWhite first pads to a square with white, the image in the middle (an odd pixel goes right or
-// below), as Pillow's ImageOps.pad places it. REQUIRES: a non-empty image, size > 0.
+// kPadWhite first pads to a square with white, placed as Pillow's ImageOps.pad does: the image in
+// the middle, half a pixel rounded to even. REQUIRES: a non-empty image, size > 0.
 std::vector<std::uint8_t> ResizeToSquare(const RgbImage& image, int size, Resampling resampling,
                                          Padding padding);
 
