@@ -206,7 +206,7 @@ def geometries() -> dict[str, Architecture]:
     result["tiny"] = _TINY["tiny-a"]
     result["middle"] = Architecture(
         hidden=1024,
-        layers=4,
+        layers=3,
         heads=8,
         kv_heads=4,
         head_dim=96,

@@ -37,6 +37,7 @@ class MappedNpz:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype] = {}
         self._offsets: dict[str, int] = {}
+        self._orders: dict[str, str] = {}
         for key, entry in self._entries.items():
             self._read_header(key, entry)
 
@@ -53,9 +54,10 @@ class MappedNpz:
                 self._offsets[key] = stream.tell()
         except (ValueError, zipfile.BadZipFile, EOFError, OSError):
             raise ExportError(f"{self.name}: {key} is damaged") from None
-        if fortran or dtype.hasobject:
-            raise ExportError(f"{self.name}: {key} is in Fortran order or holds objects")
+        if dtype.hasobject:
+            raise ExportError(f"{self.name}: {key} holds objects")
         self.shapes[key], self.dtypes[key] = shape, dtype
+        self._orders[key] = "F" if fortran else "C"
 
     def tensor(self, key: str) -> Tensor:
         """The array as a tensor; 2-byte void is bfloat16."""
@@ -69,7 +71,9 @@ class MappedNpz:
                     shutil.copyfileobj(packed, plain, 1 << 20)
         stored = np.dtype(np.int16) if dtype.kind == "V" and dtype.itemsize == 2 else dtype
         try:
-            array = np.memmap(path, dtype=stored, mode="c", offset=offset, shape=shape)
+            array = np.memmap(
+                path, dtype=stored, mode="c", offset=offset, shape=shape, order=self._orders[key]
+            )
         except ValueError:
             raise ExportError(f"{self.name}: {key} is truncated") from None
         values = torch.from_numpy(array)
