@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA plugin: what a server with a GPU opens at run time. It brings libtorch_cuda in, under
+// which the reference kernels run as they are, and overrides single operators with CUDA kernels.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include <cstdint>
+
+#include "core/model/cuda/rope.h"
+#include "core/model/ops/guard.h"
+
+namespace paligemma::cuda {
+namespace {
+
+at::Tensor Rope(const at::Tensor& positions, std::int64_t head_dim, double theta) {
+  const c10::cuda::CUDAGuard guard(positions.device());
+  const at::Tensor ids = positions.contiguous();
+  at::Tensor out = at::empty({ids.size(0), head_dim}, ids.options().dtype(at::kFloat));
+  if (ids.numel() > 0) {
+    C10_CUDA_CHECK(LaunchRope(ids.const_data_ptr<int>(), static_cast<int>(ids.size(0)),
+                              static_cast<int>(head_dim), theta, out.mutable_data_ptr<float>(),
+                              c10::cuda::getCurrentCUDAStream()));
+  }
+  return out;
+}
+
+}  // namespace
+}  // namespace paligemma::cuda
+
+TORCH_LIBRARY_IMPL(paligemma, CUDA, library) {
+  library.impl("rope", &paligemma::ops::Guard<&paligemma::cuda::Rope>::Call);
+}
+
+// Called through dlsym by core/model/device.cc.
+extern "C" {
+
+// 0: no GPU, or no driver.
+__attribute__((visibility("default"))) int paligemma_cuda_device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+// < 0: it could not be asked.
+__attribute__((visibility("default"))) std::int64_t paligemma_cuda_free_bytes(int device) {
+  std::size_t free_bytes = 0, total_bytes = 0;
+  if (cudaSetDevice(device) != cudaSuccess ||
+      cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) {
+    return -1;
+  }
+  return static_cast<std::int64_t>(free_bytes);
+}
+}

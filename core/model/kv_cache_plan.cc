@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/kv_cache_plan.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace paligemma {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+std::string Mib(std::int64_t bytes) {
+  std::ostringstream text;
+  text.precision(bytes < 100 * kMiB ? 3 : 0);
+  text << std::fixed << static_cast<double>(bytes) / kMiB << " MiB";
+  return text.str();
+}
+
+// The number in a file that holds one, or -1 ("max" as well).
+std::int64_t NumberIn(const char* path) {
+  std::ifstream file(path);
+  std::int64_t value = -1;
+  return file >> value ? value : -1;
+}
+
+}  // namespace
+
+std::int64_t KvBytesPerBlock(const Architecture& model, const KvCacheRequest& request) {
+  return std::int64_t{2} * model.layers * model.kv_heads * model.head_dim *
+         request.bytes_per_value * request.block_size;
+}
+
+StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest& request) {
+  const Architecture& model = manifest.architecture;
+  KvCachePlan plan;
+  plan.bytes_per_block = KvBytesPerBlock(model, request);
+  const std::int64_t longest =
+      (std::int64_t{model.max_positions} + request.block_size - 1) / request.block_size;
+  const std::int64_t useful = longest * std::max(request.max_sequences, 1);
+  const bool derived = request.budget_bytes <= 0;
+  const std::int64_t budget = derived ? request.available_bytes / 2 : request.budget_bytes;
+  std::int64_t blocks = budget / plan.bytes_per_block;
+  blocks =
+      std::min<std::int64_t>(blocks, std::numeric_limits<std::int32_t>::max() / request.block_size);
+  if (derived) {
+    blocks = std::min(blocks, useful);
+  }
+  std::ostringstream text;
+  text << blocks << " blocks of " << request.block_size << " positions, 2 x " << model.layers
+       << " layers x " << model.kv_heads << " heads x " << model.head_dim << " x "
+       << request.bytes_per_value << " bytes x " << request.block_size << " = "
+       << Mib(plan.bytes_per_block) << " each, " << Mib(blocks * plan.bytes_per_block)
+       << " together; ";
+  if (derived) {
+    text << "half of the " << Mib(request.available_bytes) << " available, at most "
+         << request.max_sequences << " sequences of " << model.max_positions << " positions";
+  } else {
+    text << "as set";
+  }
+  plan.arithmetic = text.str();
+  if (blocks < longest) {
+    return Status(StatusCode::kFailedPrecondition,
+                  "KV cache: " + Mib(budget) + " hold " + std::to_string(blocks) +
+                      " blocks, one sequence of " + std::to_string(model.max_positions) +
+                      " positions needs " + std::to_string(longest) + " (" +
+                      Mib(longest * plan.bytes_per_block) + ")");
+  }
+  plan.num_blocks = static_cast<int>(blocks);
+  return plan;
+}
+
+std::int64_t AvailableMemoryBytes() {
+  std::int64_t available = std::numeric_limits<std::int64_t>::max();
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);) {
+    if (line.starts_with("MemAvailable:")) {
+      available = std::stoll(line.substr(13)) * 1024;
+    }
+  }
+  const std::int64_t limit = NumberIn("/sys/fs/cgroup/memory.max");
+  const std::int64_t used = NumberIn("/sys/fs/cgroup/memory.current");
+  if (limit >= 0 && used >= 0) {
+    available = std::min(available, std::max<std::int64_t>(limit - used, 0));
+  }
+  return available;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/ops/linear.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/round.h>
+#include <ATen/ops/rsqrt.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tanh.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <functional>
+
+namespace paligemma::ops {
+namespace {
+
+constexpr double kSmallestActivation = 1e-30;
+// Weights are widened in slabs of so many values, so that a table of a billion costs no copy of it.
+constexpr std::int64_t kSlabValues = 1 << 20;
+
+// Fills [M,N] slab by slab: product(first, count) are the columns of `count` rows of the matrix.
+Tensor BySlabs(const Tensor& x, const Tensor& data,
+               const std::function<Tensor(std::int64_t, std::int64_t)>& product) {
+  const std::int64_t rows = data.size(0);
+  const std::int64_t slab =
+      std::max<std::int64_t>(1, kSlabValues / std::max<std::int64_t>(1, data.size(1)));
+  if (rows <= slab) {
+    return product(0, rows);
+  }
+  Tensor result = at::empty({x.size(0), rows}, x.options());
+  for (std::int64_t first = 0; first < rows; first += slab) {
+    const std::int64_t count = std::min(slab, rows - first);
+    result.narrow(1, first, count).copy_(product(first, count));
+  }
+  return result;
+}
+
+Tensor FloatProduct(const Tensor& x, const Tensor& data) {
+  if (data.scalar_type() == at::kFloat) {
+    return at::mm(x, data.t());
+  }
+  return BySlabs(x, data, [&](std::int64_t first, std::int64_t count) {
+    return at::mm(x, data.narrow(0, first, count).to(at::kFloat).t());
+  });
+}
+
+// int8 times int8 as f32 of exact integers; float64 holds every int32 sum.
+Tensor ExactProduct(const Tensor& x, const Tensor& w) {
+  return at::mm(x.to(at::kDouble), w.to(at::kDouble).t()).to(at::kFloat);
+}
+
+Tensor UnpackInt4(const Tensor& data) {
+  const Tensor low = data.bitwise_and(15).to(at::kChar) - 8;
+  const Tensor high = data.bitwise_right_shift(4).to(at::kChar) - 8;
+  return at::stack({low, high}, -1).flatten(-2);
+}
+
+// x int8 [M,K]; sums of groups in ascending order.
+Tensor Int4Product(const Tensor& x, const Tensor& data, const Tensor& scale) {
+  return BySlabs(x, data, [&](std::int64_t first, std::int64_t count) {
+    const Tensor w = UnpackInt4(data.narrow(0, first, count));
+    const Tensor scales = scale.narrow(0, first, count).to(at::kFloat);
+    const std::int64_t size = w.size(1) / scales.size(1);
+    Tensor sum = at::zeros({x.size(0), count}, x.options().dtype(at::kFloat));
+    for (std::int64_t group = 0; group < scales.size(1); ++group) {
+      sum += ExactProduct(x.narrow(1, group * size, size), w.narrow(1, group * size, size)) *
+             scales.select(1, group);
+    }
+    return sum;
+  });
+}
+
+Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale) {
+  const Tensor row_scale = x.abs().amax(-1, true).clamp_min(kSmallestActivation) / 127.0;
+  const Tensor quantized = at::round(x / row_scale).to(at::kChar);
+  if (data.scalar_type() == at::kByte) {
+    return Int4Product(quantized, data, scale) * row_scale;
+  }
+  const Tensor sum = BySlabs(x, data, [&](std::int64_t first, std::int64_t count) {
+    return ExactProduct(quantized, data.narrow(0, first, count));
+  });
+  return sum * row_scale * scale;
+}
+
+}  // namespace
+
+Tensor Linear(const Tensor& x0, const Tensor& data, const Tensor& scale, const Tensor& /*aux*/) {
+  TORCH_CHECK(data.dim() == 2, "no kernel for packed weights with ", data.dim(), " dimensions");
+  const std::int64_t rows = x0.size(0);
+  const std::int64_t missing = (kRowTile - rows % kRowTile) % kRowTile;
+  const Tensor x = missing == 0 ? x0 : at::constant_pad_nd(x0, {0, 0, 0, missing});
+  Tensor product;
+  switch (data.scalar_type()) {
+    case at::kFloat:
+    case at::kBFloat16:
+      product = FloatProduct(x, data);
+      break;
+    case at::kFloat8_e4m3fn:
+      product = FloatProduct(x, data) * scale;
+      break;
+    case at::kChar:
+    case at::kByte:
+      product = QuantizedProduct(x, data, scale);
+      break;
+    default:
+      TORCH_CHECK(false, "no kernel for weights of type ", data.scalar_type());
+  }
+  return product.narrow(0, 0, rows);
+}
+
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
+  return x * at::rsqrt(x.pow(2).mean(-1, true) + eps) * (1.0 + weight);
+}
+
+Tensor AddBranch(const Tensor& h, const Tensor& y, const Tensor& y_norm, double eps) {
+  return y.numel() == 0 ? h.clone() : h + RmsNorm(y.to(at::kFloat), y_norm, eps);
+}
+
+Tensor Lora(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& index,
+            std::initializer_list<std::int64_t> bounds) {
+  Tensor update = at::zeros({x.size(0), b.size(1)}, x.options());
+  const Tensor none;
+  for (std::int64_t adapter = 0; adapter < a.size(0); ++adapter) {
+    const Tensor rows = (index == adapter).nonzero().flatten();
+    if (rows.numel() == 0) {
+      continue;
+    }
+    const Tensor own = x.index_select(0, rows);
+    std::vector<Tensor> parts;
+    std::int64_t segment = 0;
+    for (const std::int64_t* low = bounds.begin(); low + 1 != bounds.end(); ++low, ++segment) {
+      const Tensor inner = Linear(own, a[adapter][segment].to(at::kFloat), none, none);
+      parts.push_back(
+          Linear(inner, b[adapter].slice(0, low[0], low[1]).to(at::kFloat), none, none));
+    }
+    update.index_copy_(0, rows, at::cat(parts, 1));
+  }
+  return update;
+}
+
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, double scale, double softcap) {
+  const std::int64_t m = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1);
+  const std::int64_t group = heads / kv_heads;
+  // [kv_heads, group*m, d]: the heads of a group share their keys, so no key is repeated.
+  const Tensor queries =
+      q.view({m, kv_heads, group, dim}).permute({1, 2, 0, 3}).reshape({kv_heads, group * m, dim});
+  Tensor scores = at::matmul(queries, k.permute({1, 2, 0})) * scale;
+  if (softcap > 0) {
+    scores = at::tanh(scores / softcap) * softcap;
+  }
+  const Tensor mixed = at::matmul(at::softmax(scores, -1), v.transpose(0, 1));
+  return mixed.view({heads, m, dim}).transpose(0, 1).reshape({m, heads * dim});
+}
+
+}  // namespace paligemma::ops

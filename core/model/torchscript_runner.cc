@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model/torchscript_runner.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "core/base/clock.h"
+#include "core/model/bundle_loader.h"
+#include "core/model/device.h"
+#include "core/model/image_cache.h"
+#include "core/model/sampling_inputs.h"
+#include "core/model/step_inputs.h"
+#include "core/model/torch_errors.h"
+
+namespace paligemma {
+namespace {
+
+StatusOr<at::ScalarType> KvType(const TorchScriptRunner::Options& options) {
+  if (options.kv_dtype == "float32") {
+    return at::kFloat;
+  }
+  if (options.kv_dtype == "bfloat16") {
+    return at::kBFloat16;
+  }
+  if (options.kv_dtype == "auto") {
+    return options.manifest.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  }
+  return InvalidField("kv-cache-dtype", options.kv_dtype, "auto, float32 or bfloat16",
+                      "is not supported");
+}
+
+Status CheckOptions(const TorchScriptRunner::Options& options) {
+  if (options.kv_block_size < 1 || options.kv_block_size > 1024) {
+    return InvalidField("kv-block-size", std::to_string(options.kv_block_size), "1 to 1024",
+                        "is out of range");
+  }
+  if (options.num_threads < 1) {
+    return InvalidField("threads", std::to_string(options.num_threads), "at least 1",
+                        "is out of range");
+  }
+  return OkStatus();
+}
+
+at::Tensor Ints(const std::vector<std::int32_t>& values, c10::Device device) {
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kInt);
+  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<int>());
+  return tensor.to(device);
+}
+
+StatusOr<KvCachePlan> PlanFor(const TorchScriptRunner::Options& options, int bytes_per_value) {
+  KvCacheRequest request;
+  request.block_size = options.kv_block_size;
+  request.bytes_per_value = bytes_per_value;
+  request.max_sequences = options.max_sequences;
+  request.budget_bytes = options.kv_cache_bytes;
+  if (options.num_kv_blocks > 0) {
+    KvCachePlan plan;
+    plan.num_blocks = options.num_kv_blocks;
+    plan.bytes_per_block = KvBytesPerBlock(options.manifest.architecture, request);
+    plan.arithmetic = std::to_string(options.num_kv_blocks) + " blocks, as set";
+    return plan;
+  }
+  request.available_bytes = FreeDeviceBytes(options.device);
+  return PlanKvCache(options.manifest, request);
+}
+
+}  // namespace
+
+class TorchScriptRunner::Impl {
+ public:
+  Impl(Options options, LoadedModule vision, LoadedModule decoder)
+      : options_(std::move(options)),
+        device_(options_.device),
+        decoder_(std::move(decoder.module)),
+        images_(std::move(vision.module), ImageOptions(options_), device_) {
+    summary_.vision_parameters = vision.parameters;
+    summary_.decoder_parameters = decoder.parameters;
+    summary_.weight_bytes = vision.bytes + decoder.bytes;
+    summary_.load_seconds = vision.seconds + decoder.seconds;
+    summary_.image_cache_bytes = images_.bytes();
+  }
+
+  // Makes the KV tensors, which wait for the weights: what is free is then known.
+  Status AllocateKv() {
+    PG_ASSIGN_OR_RETURN(const at::ScalarType type, KvType(options_));
+    PG_ASSIGN_OR_RETURN(summary_.kv, PlanFor(options_, static_cast<int>(c10::elementSize(type))));
+    summary_.kv_dtype = type == at::kFloat ? "float32" : "bfloat16";
+    const Architecture& model = options_.manifest.architecture;
+    // Never cleared: no page is read before it is written.
+    kv_ = at::empty({model.layers, 2, summary_.kv.num_blocks, model.kv_heads,
+                     options_.kv_block_size, model.head_dim},
+                    at::TensorOptions(type).device(device_));
+    kv_scale_ = at::empty({0}, at::TensorOptions(at::kFloat).device(device_));
+    return OkStatus();
+  }
+
+  Status Run(const Batch& batch) {
+    const c10::InferenceMode inference;
+    bool succeeded = false;
+    const Status status = CatchTorchErrors("model step", [&]() -> Status {
+      StepResult result = RunStep(batch);
+      previous_tokens_.clear();
+      for (const StepOutput& output : result.outputs) {
+        previous_tokens_.push_back(output.token);
+      }
+      results_.push_back(std::move(result));
+      succeeded = true;
+      return OkStatus();
+    });
+    images_.EndStep(succeeded);
+    return status;
+  }
+
+  StepResult TakeResult() {
+    PG_CHECK(!results_.empty()) << "Finish() without Start()";
+    StepResult result = std::move(results_.front());
+    results_.pop_front();
+    return result;
+  }
+
+  const Options& options() const { return options_; }
+  const ModelSummary& summary() const { return summary_; }
+
+ private:
+  static ImageCache::Options ImageOptions(const Options& options) {
+    ImageCache::Options images;
+    images.num_images = options.image_cache_images;
+    images.tokens_per_image = options.manifest.image.tokens;
+    images.hidden = options.manifest.architecture.hidden;
+    images.max_vision_batch = options.max_vision_batch;
+    return images;
+  }
+
+  StepResult RunStep(const Batch& batch) {
+    const Clock* clock = Clock::Real();
+    StepResult result;
+    const TimePoint start = clock->Now();
+    const ImageCache::Encoded encoded = images_.Encode(batch);
+    const TimePoint encoded_at = clock->Now();
+    result.num_cached_images = encoded.num_cached;
+    result.vision = encoded_at - start;
+    const Architecture& model = options_.manifest.architecture;
+    const at::Tensor hidden = Forward(
+        BuildStepInputs(batch, encoded.first_rows, previous_tokens_, options_.kv_block_size));
+    result.outputs =
+        Sample(decoder_, hidden, BuildSamplingInputs(batch, model.vocab, previous_tokens_), batch,
+               model.vocab, model.final_softcap);
+    result.model = clock->Now() - encoded_at;
+    return result;
+  }
+
+  at::Tensor Forward(const StepInputs& inputs) {
+    const auto num_cached = static_cast<std::int64_t>(inputs.context.size());
+    return decoder_
+        .get_method("forward")(
+            {Ints(inputs.ids, device_), Ints(inputs.positions, device_),
+             Ints(inputs.slots, device_), images_.rows(), kv_, kv_scale_,
+             Ints(inputs.prefill_start, device_), c10::List<std::int64_t>(inputs.prefill_lengths),
+             Ints(inputs.block_table, device_).view({num_cached, inputs.table_width}),
+             Ints(inputs.context, device_), Ints(inputs.rows, device_), c10::List<at::Tensor>(),
+             Ints({}, device_)})
+        .toTensor();
+  }
+
+  const Options options_;
+  const c10::Device device_;
+  torch::jit::Module decoder_;
+  ImageCache images_;
+  at::Tensor kv_;        // [L,2,blocks,kv_heads,B,head_dim]
+  at::Tensor kv_scale_;  // empty
+  std::vector<TokenId> previous_tokens_;
+  std::deque<StepResult> results_;
+  ModelSummary summary_;
+};
+
+TorchScriptRunner::TorchScriptRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TorchScriptRunner::~TorchScriptRunner() = default;
+
+StatusOr<std::unique_ptr<TorchScriptRunner>> TorchScriptRunner::Load(Options options) {
+  PG_RETURN_IF_ERROR(CheckOptions(options));
+  PG_RETURN_IF_ERROR(KvType(options).status());
+  at::set_num_threads(options.num_threads);
+  const c10::InferenceMode inference;
+  const BundleLoader loader(options.bundle_dir, options.manifest, options.device,
+                            options.num_threads);
+  PG_ASSIGN_OR_RETURN(LoadedModule vision, loader.LoadVision());
+  PG_ASSIGN_OR_RETURN(LoadedModule decoder, loader.LoadDecoder());
+  std::unique_ptr<Impl> impl;
+  PG_RETURN_IF_ERROR(CatchTorchErrors("the model's memory", [&]() -> Status {
+    impl = std::make_unique<Impl>(std::move(options), std::move(vision), std::move(decoder));
+    return impl->AllocateKv();
+  }));
+  return std::unique_ptr<TorchScriptRunner>(new TorchScriptRunner(std::move(impl)));
+}
+
+Status TorchScriptRunner::Start(const Batch& batch) { return impl_->Run(batch); }
+StatusOr<StepResult> TorchScriptRunner::Finish() { return impl_->TakeResult(); }
+int TorchScriptRunner::num_kv_blocks() const { return impl_->summary().kv.num_blocks; }
+int TorchScriptRunner::kv_block_size() const { return impl_->options().kv_block_size; }
+const ModelSummary& TorchScriptRunner::summary() const { return impl_->summary(); }
+
+Status TorchScriptRunner::WarmUp() {
+  const Manifest& manifest = impl_->options().manifest;
+  const int side = manifest.image.size;
+  Sequence sequence;
+  PreparedImage image;
+  image.size = side;
+  image.use_cache = false;
+  image.pixels = std::make_shared<const std::vector<std::uint8_t>>(
+      static_cast<std::size_t>(side) * side * 3, std::uint8_t{127});
+  sequence.images = {image};
+  sequence.tokens_per_image = manifest.image.tokens;
+  sequence.prompt = {manifest.tokens.bos, manifest.tokens.newline};
+  sequence.output = {manifest.tokens.bos, manifest.tokens.bos};
+  sequence.sampling.max_tokens = 3;
+  const int positions = sequence.num_prompt_tokens() + 2;
+  BatchRow row;
+  row.sequence = &sequence;
+  row.prefill = true;
+  row.num_cached = 2;
+  row.output_index = 2;
+  for (int i = 0; i * kv_block_size() < positions; ++i) {
+    row.block_table.push_back(i);
+  }
+  if (static_cast<int>(row.block_table.size()) > num_kv_blocks()) {
+    return OkStatus();  // a cache of tests, too small for an image
+  }
+  Batch batch;
+  batch.num_tokens = positions;
+  batch.num_images = 1;
+  batch.rows.push_back(std::move(row));
+  PG_RETURN_IF_ERROR(Start(batch));
+  return Finish().status();
+}
+
+}  // namespace paligemma

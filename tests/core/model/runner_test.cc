@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reference's tokens: alone, among any neighbours, and after a preemption.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include "core/model/torchscript_mask_decoder.h"
+#include "core/model/torchscript_runner.h"
+#include "tests/core/model/golden_cases.h"
+
+namespace paligemma {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RunnerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    sets_ = LoadGoldenSets();
+    if (sets_.empty()) {
+      GTEST_SKIP() << "no goldens below $PG_TEST_MODELS or models";
+    }
+  }
+
+  static TorchScriptRunner::Options Options(const GoldenSet& set) {
+    TorchScriptRunner::Options options;
+    options.bundle_dir = set.bundle;
+    options.manifest = set.manifest;
+    options.device = TestDevice();
+    options.num_threads = 2;
+    options.num_kv_blocks = 40 * 16;
+    options.kv_block_size = 8;
+    return options;
+  }
+
+  static std::unique_ptr<TorchScriptRunner> Load(const TorchScriptRunner::Options& options) {
+    auto runner = TorchScriptRunner::Load(options);
+    EXPECT_TRUE(runner.ok()) << runner.status().ToString();
+    return runner.ok() ? *std::move(runner) : nullptr;
+  }
+
+  std::vector<GoldenSet> sets_;
+};
+
+TEST_F(RunnerTest, EveryCaseAloneGivesTheReferencesTokens) {
+  for (const GoldenSet& set : sets_) {
+    const auto runner = Load(Options(set));
+    ASSERT_NE(runner, nullptr);
+    ASSERT_TRUE(runner->WarmUp().ok());
+    for (const GoldenCase& golden : set.cases) {
+      Driver driver(runner.get(), 1);
+      const auto sequence = MakeSequence(golden, set.manifest);
+      driver.Run({sequence.get()});
+      EXPECT_EQ(Text(*sequence), golden.token_ids) << set.name << " " << golden.name;
+      EXPECT_EQ(sequence->output.back() == sequence->eos, golden.stops) << golden.name;
+    }
+  }
+}
+
+TEST_F(RunnerTest, NeighboursChangeNoToken) {
+  std::mt19937 random(7);
+  for (const GoldenSet& set : sets_) {
+    const auto runner = Load(Options(set));
+    ASSERT_NE(runner, nullptr);
+    for (int round = 0; round < 6; ++round) {
+      std::vector<std::size_t> order(set.cases.size());
+      for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+      std::shuffle(order.begin(), order.end(), random);
+      order.resize(std::min<std::size_t>(order.size(), 3 + round * 2));
+      Driver driver(runner.get(), 16);
+      std::vector<std::unique_ptr<Sequence>> sequences;
+      std::vector<Sequence*> joined;
+      for (const std::size_t i : order) {  // they join one step after the other
+        sequences.push_back(MakeSequence(set.cases[i], set.manifest));
+        joined.push_back(sequences.back().get());
+        std::erase_if(joined, [](const Sequence* s) {
+          return !s->output.empty() &&
+                 (s->output.back() == s->eos || std::ssize(s->output) >= s->sampling.max_tokens);
+        });
+        driver.Step(joined);
+      }
+      std::erase_if(joined, [](const Sequence* s) {
+        return s->output.back() == s->eos || std::ssize(s->output) >= s->sampling.max_tokens;
+      });
+      driver.Run(joined);
+      for (std::size_t k = 0; k < order.size(); ++k) {
+        EXPECT_EQ(Text(*sequences[k]), set.cases[order[k]].token_ids)
+            << set.name << " " << set.cases[order[k]].name << " round " << round;
+      }
+    }
+  }
+}
+
+TEST_F(RunnerTest, APreemptedSequenceGoesOnWithTheSameTokens) {
+  for (const GoldenSet& set : sets_) {
+    const auto runner = Load(Options(set));
+    ASSERT_NE(runner, nullptr);
+    for (std::size_t i = 0; i < set.cases.size(); ++i) {
+      Driver driver(runner.get(), 3);
+      const auto sequence = MakeSequence(set.cases[i], set.manifest);
+      const auto neighbour = MakeSequence(set.cases[(i + 1) % set.cases.size()], set.manifest);
+      const int steps = 1 + static_cast<int>(i) % 7;
+      for (int step = 0; step < steps && Text(*sequence).size() == sequence->output.size() &&
+                         std::ssize(sequence->output) < sequence->sampling.max_tokens;
+           ++step) {
+        driver.Step({sequence.get()});
+      }
+      if (sequence->output.back() != sequence->eos &&
+          std::ssize(sequence->output) < sequence->sampling.max_tokens) {
+        driver.Preempt(sequence.get());
+        driver.Run({sequence.get(), neighbour.get()});
+      }
+      EXPECT_EQ(Text(*sequence), set.cases[i].token_ids) << set.name << " " << set.cases[i].name;
+    }
+  }
+}
+
+TEST_F(RunnerTest, BatchesChangeNoBitOfALogProbability) {
+  if (TestDevice() != "cpu") {
+    GTEST_SKIP() << "GPU libraries choose kernels by the batch's size";
+  }
+  const GoldenSet& set = sets_.front();
+  const auto runner = Load(Options(set));
+  ASSERT_NE(runner, nullptr);
+  std::vector<float> alone;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  const std::size_t count = std::min<std::size_t>(set.cases.size(), 9);
+  for (std::size_t i = 0; i < count; ++i) {
+    sequences.push_back(MakeSequence(set.cases[i], set.manifest));
+    sequences.back()->sampling.logprobs = 2;
+    Driver driver(runner.get(), 1);
+    driver.Step({sequences.back().get()});
+    driver.Step({sequences.back().get()});
+    ASSERT_EQ(driver.last_outputs[0].top.size(), 2u);
+    EXPECT_EQ(driver.last_outputs[0].top[0].token, driver.last_outputs[0].token);
+    alone.push_back(driver.last_outputs[0].logprob);
+    sequences.back()->output.clear();
+  }
+  Driver driver(runner.get(), 10);
+  std::vector<Sequence*> all;
+  for (const auto& sequence : sequences) all.push_back(sequence.get());
+  driver.Step(all);
+  driver.Step(all);
+  for (std::size_t i = 0; i < count; ++i) {
+    EXPECT_EQ(driver.last_outputs[i].logprob, alone[i]) << set.cases[i].name;
+  }
+}
+
+TEST_F(RunnerTest, TheImageCacheAnswersUnlessARequestForbidsIt) {
+  const GoldenSet& set = sets_.front();
+  TorchScriptRunner::Options options = Options(set);
+  options.image_cache_images = 1;  // smaller than a step needs
+  const auto runner = Load(options);
+  ASSERT_NE(runner, nullptr);
+  const auto a = MakeSequence(set.cases.front(), set.manifest);
+  const auto b = MakeSequence(set.cases.front(), set.manifest);
+  const auto c = MakeSequence(set.cases.back(), set.manifest);
+  Driver first(runner.get(), 4);
+  first.Step({a.get(), c.get()});
+  EXPECT_EQ(first.num_cached_images, 0);
+  Driver second(runner.get(), 4);
+  second.Step({b.get()});
+  EXPECT_EQ(second.num_cached_images, 1);
+  EXPECT_EQ(a->output, b->output);
+  const auto d = MakeSequence(set.cases.front(), set.manifest);
+  d->images[0].use_cache = false;
+  Driver third(runner.get(), 4);
+  third.Step({d.get()});
+  EXPECT_EQ(third.num_cached_images, 0);
+  EXPECT_EQ(a->output, d->output);
+}
+
+TEST_F(RunnerTest, MinTokensHoldsEosBack) {
+  for (const GoldenSet& set : sets_) {
+    const auto golden = std::find_if(set.cases.begin(), set.cases.end(),
+                                     [](const GoldenCase& c) { return c.stops; });
+    if (golden == set.cases.end()) {
+      continue;
+    }
+    const auto runner = Load(Options(set));
+    ASSERT_NE(runner, nullptr);
+    const auto sequence = MakeSequence(*golden, set.manifest);
+    sequence->sampling.min_tokens = static_cast<int>(golden->token_ids.size()) + 1;
+    Driver driver(runner.get(), 1);
+    driver.Run({sequence.get()});
+    ASSERT_GT(sequence->output.size(), golden->token_ids.size());
+    EXPECT_NE(sequence->output[golden->token_ids.size()], sequence->eos);
+  }
+}
+
+TEST_F(RunnerTest, AnImageOfTheWrongSizeFailsTheStepAndNothingElse) {
+  const GoldenSet& set = sets_.front();
+  const auto runner = Load(Options(set));
+  ASSERT_NE(runner, nullptr);
+  const auto sequence = MakeSequence(set.cases.front(), set.manifest);
+  const PreparedImage good = sequence->images[0];
+  sequence->images[0].pixels = std::make_shared<const std::vector<std::uint8_t>>(12);
+  Batch batch;
+  batch.num_images = 1;
+  batch.rows.push_back({.sequence = sequence.get(), .prefill = true, .block_table = {}});
+  const Status status = runner->Start(batch);
+  EXPECT_EQ(status.code(), StatusCode::kInternal);
+  EXPECT_THAT(status.message(), HasSubstr("an image of another size"));
+  sequence->images[0] = good;
+  Driver driver(runner.get(), 1);
+  driver.Run({sequence.get()});
+  EXPECT_EQ(Text(*sequence), set.cases.front().token_ids);
+}
+
+// Reported, not asserted: bfloat16 rounds, so the reference's float32 tokens may differ.
+TEST_F(RunnerTest, Bfloat16KvIsMeasured) {
+  for (const GoldenSet& set : sets_) {
+    TorchScriptRunner::Options options = Options(set);
+    options.kv_dtype = "bfloat16";
+    const auto runner = Load(options);
+    ASSERT_NE(runner, nullptr);
+    int equal = 0;
+    for (const GoldenCase& golden : set.cases) {
+      Driver driver(runner.get(), 1);
+      const auto sequence = MakeSequence(golden, set.manifest);
+      driver.Run({sequence.get()});
+      equal += Text(*sequence) == golden.token_ids ? 1 : 0;
+    }
+    std::cout << set.name << ": bfloat16 KV, " << equal << " of " << set.cases.size()
+              << " cases have the float32 reference's tokens\n";
+  }
+}
+
+TEST_F(RunnerTest, RefusesOptionsItCannotServe) {
+  TorchScriptRunner::Options options = Options(sets_.front());
+  options.kv_dtype = "int3";
+  EXPECT_EQ(TorchScriptRunner::Load(options).status().reason(), Reason::kFieldInvalid);
+  options = Options(sets_.front());
+  options.num_kv_blocks = 0;
+  options.kv_cache_bytes = 1000;
+  EXPECT_THAT(TorchScriptRunner::Load(options).status().message(), HasSubstr("KV cache"));
+}
+
+TEST_F(RunnerTest, MasksDoNotDependOnTheirNeighbours) {
+  for (const GoldenSet& set : sets_) {
+    if (!set.manifest.files.contains("mask_decoder.pt")) {
+      continue;
+    }
+    const auto decoder = TorchScriptMaskDecoder::Load(set.bundle, set.manifest, 2);
+    ASSERT_TRUE(decoder.ok()) << decoder.status().ToString();
+    std::vector<int> codes(3 * MaskDecoder::kNumCodes);
+    for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<int>(i * 37 % 128);
+    const auto all = (*decoder)->Decode(codes);
+    ASSERT_TRUE(all.ok());
+    ASSERT_EQ(all->size(), 3u * 64 * 64);
+    const auto one = (*decoder)->Decode({codes.begin() + 16, codes.begin() + 32});
+    ASSERT_TRUE(one.ok());
+    EXPECT_TRUE(std::equal(one->begin(), one->end(), all->begin() + 64 * 64));
+  }
+}
+
+}  // namespace
+}  // namespace paligemma
