@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: one subcommand for each stage, and `all`."""
+"""Trains the demo model: tower, masks, tasks, evaluation, export; `all` does one after the other."""
 
 from __future__ import annotations
 
@@ -8,32 +8,112 @@ from pathlib import Path
 
 import torch
 
-from paligemma_train import checkpoint
+from paligemma_train import checkpoint, finish, learn, tower, vocabulary, vqvae
 from paligemma_train.model import Config
+
+_CONFIG = Config()
 
 
 def _tower(options: argparse.Namespace) -> None:
-    from paligemma_train import tower
-
-    tower.pretrain(Config(), options.work, options.device, options.images, options.batch, options.rate,
+    tower.pretrain(_CONFIG, options.work, options.device, options.images, options.batch, options.tower_rate,
                    options.workers, options.seed, options.report_every, options.stop_after)
+
+
+def _masks(options: argparse.Namespace) -> None:
+    vqvae.train(options.work, options.device, options.mask_steps, workers=options.workers, seed=options.seed,
+                report_every=options.report_every, stop_after=options.stop_after)
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    if not (options.work / learn.TOKENIZER).exists():
+        vocabulary.train(options.work / learn.TOKENIZER)
+    plan = learn.Plan(options.examples, options.pictures, options.prompts, rate=options.rate, workers=options.workers,
+                      seed=options.seed, report_every=options.report_every, stop_after=options.stop_after)
+    learn.train(_CONFIG, options.work, options.device, plan)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from paligemma_train import evaluate
+
+    codec = vqvae.load(options.work)
+    if codec is None:
+        raise SystemExit("no trained masks yet")
+    model = finish.load_model(_CONFIG, options.work).to(options.device)
+    words = vocabulary.Vocabulary(options.work / learn.TOKENIZER)
+    missed = evaluate.table(model, words, codec, options.device, options.cases, options.seed,
+                            options.work / "accuracy.json")
+    print(f"{missed} floors missed")
+
+
+def _export(options: argparse.Namespace) -> None:
+    finish.export(_CONFIG, options.work, options.output or options.work / "bundle")
+
+
+def _resume_from(options: argparse.Namespace) -> None:
+    finish.start_from_bundle(_CONFIG, options.bundle, options.work)
+
+
+def _all(options: argparse.Namespace) -> None:
+    for stage in (_tower, _masks, _tasks, _evaluate, _export):
+        print(f"stage {stage.__name__.removeprefix('_')}, work folder {options.work}", flush=True)
+        stage(options)
+
+
+def _common() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    add = parser.add_argument
+    add("--work", type=Path, default=checkpoint.default_work(), help="checkpoints and results (default: %(default)s)")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--threads", type=int, default=2, help="of PyTorch; 1 is quicker where others compute beside")
+    add("--workers", type=int, default=1, help="rendering processes")
+    add("--seed", type=int, default=0)
+    add("--report-every", type=float, default=120, metavar="SECONDS")
+    add("--stop-after", type=float, default=1e9, metavar="SECONDS", help="of each stage; a later run resumes")
+    return parser
+
+
+def _add_tower(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--tower-rate", type=float, default=1.5e-3)
+
+
+def _add_masks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mask-steps", type=int, default=3000)
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--examples", type=int, default=1_200_000)
+    parser.add_argument("--pictures", type=int, default=24, help="in a batch")
+    parser.add_argument("--prompts", type=int, default=4, help="for each picture")
+    parser.add_argument("--rate", type=float, default=2e-3)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", type=int, default=300, help="for each row of the table")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, help="bundle directory to make (default: bundle in the work folder)")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m paligemma_train", description=__doc__)
-    parser.add_argument("--work", type=Path, default=checkpoint.default_work(), help="checkpoints and results")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="rendering processes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report-every", type=float, default=60, metavar="SECONDS")
-    parser.add_argument("--stop-after", type=float, default=1e9, metavar="SECONDS")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    tower = commands.add_parser("tower", help="stage 1: the vision tower on dense labels")
-    tower.add_argument("--images", type=int, default=200_000)
-    tower.add_argument("--batch", type=int, default=64)
-    tower.add_argument("--rate", type=float, default=2e-3)
-    tower.set_defaults(run=_tower)
+    stages = {"tower": (_tower, (_add_tower,), "stage 1: the vision tower on dense labels"),
+              "masks": (_masks, (_add_masks,), "the codec of the masks"),
+              "tasks": (_tasks, (_add_tasks,), "stage 2: the whole model"),
+              "evaluate": (_evaluate, (_add_evaluate,), "the accuracy table on fresh scenes"),
+              "export": (_export, (_add_export,), "checkpoint and bundle"),
+              "all": (_all, (_add_tower, _add_masks, _add_tasks, _add_evaluate, _add_export), "everything, resuming")}
+    for name, (run, adders, text) in stages.items():
+        stage = commands.add_parser(name, help=text, parents=[_common()])
+        for add in adders:
+            add(stage)
+        stage.set_defaults(run=run)
+    resume = commands.add_parser("from-bundle", help="start stage 2 from a bundle's weights", parents=[_common()])
+    resume.add_argument("bundle", type=Path)
+    resume.set_defaults(run=_resume_from)
     return parser
 
 

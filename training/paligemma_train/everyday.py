@@ -216,7 +216,8 @@ def _dog(rng: Random, brush: _Brush, coat: RGB) -> None:
 
 def _boat(rng: Random, brush: _Brush, paint: RGB) -> None:
     brush.polygon([(0.0, 0.68), (1.0, 0.68), (0.84, 1.0), (0.16, 1.0)], paint)
-    brush.polygon([(0.01, 0.68), (0.99, 0.68), (0.97, 0.73), (0.03, 0.73)], _dark(paint, 1.2 if sum(paint) < 300 else 0.7))
+    rim = _dark(paint, 1.2 if sum(paint) < 300 else 0.7)
+    brush.polygon([(0.01, 0.68), (0.99, 0.68), (0.97, 0.73), (0.03, 0.73)], rim)
     mast = rng.uniform(0.42, 0.52)
     brush.rectangle(mast, 0.0, mast + 0.03, 0.7, (110, 75, 45))
     sail = rng.choice([(250, 250, 245), (240, 225, 190), (230, 120, 90)])
@@ -258,7 +259,8 @@ def _house(rng: Random, brush: _Brush, wall: RGB) -> None:
     brush.rectangle(0.08, eaves, 0.92, 1.0, wall)
     if rng.random() < 0.5:
         brush.rectangle(0.68, 0.05, 0.78, eaves, (120, 70, 60))
-    brush.polygon([(0.0, eaves + 0.02), (0.5, 0.0), (1.0, eaves + 0.02)], rng.choice([(165, 60, 50), (90, 80, 85), (120, 75, 50)]))
+    tiles = rng.choice([(165, 60, 50), (90, 80, 85), (120, 75, 50)])
+    brush.polygon([(0.0, eaves + 0.02), (0.5, 0.0), (1.0, eaves + 0.02)], tiles)
     door = rng.choice([0.18, 0.42, 0.64])
     brush.rectangle(door, 0.64, door + 0.17, 1.0, (95, 60, 40))
     for x in (0.18, 0.42, 0.64):

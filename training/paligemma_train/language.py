@@ -73,7 +73,8 @@ def caption(scene: Scene, language: str) -> str:
         return everyday_caption(scene, language)
     things = from_left(scene.things)
     if scene.lines:
-        return _joined([_lines_phrase(len(scene.lines), language), *(noun_phrase(t, language) for t in things)], language)
+        nouns = [noun_phrase(thing, language) for thing in things]
+        return _joined([_lines_phrase(len(scene.lines), language), *nouns], language)
     if not things:
         return _EMPTY[language]
     if len(things) == 1:

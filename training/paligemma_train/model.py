@@ -18,13 +18,13 @@ from torch import Tensor, nn
 class Config:
     """The numbers of `config.json`. The defaults are the demo model."""
 
-    vocab: int = 2048
+    vocab: int = 1984
     hidden: int = 192
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 48
-    intermediate: int = 640
+    intermediate: int = 576
     query_pre_attn_scalar: int = 48
     attention_softcap: float = 50.0
     final_softcap: float = 30.0
@@ -236,7 +236,7 @@ class PaliGemma(nn.Module):
             h = layer(h, cos, sin, bias, caches[index] if caches is not None else None)
         return self.language_model.norm(h[:, images:])
 
-    def step(self, ids: Tensor, position: int, bias: Tensor, caches: list[list[Tensor]]) -> Tensor:
+    def step(self, ids: Tensor, position: int, bias: Tensor | None, caches: list[list[Tensor]]) -> Tensor:
         """One more token for every row: ids [B,1] -> [B,1,H]."""
         h = self.embed(ids).float()
         cos, sin = self.rotation(position, 1)

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from paligemma_train import backgrounds, shapes
 from paligemma_train.domain import COLORS, SHAPES
 
+_HOSTS = ("circle", "square", "ring", "heart", "pentagon")  # shapes with room inside
 Box = tuple[float, float, float, float]  # y0 x0 y1 x1, parts of the height and width
 
 
@@ -134,10 +135,10 @@ def _find_room(rng: Random, canvas: tuple[int, int], size: str, discs: list[_Dis
     width, height = canvas
     unit = math.sqrt(width * height)
     for _ in range(25):
-        radius = min(rng.uniform(0.075, 0.115) if size == "small" else rng.uniform(0.16, 0.23), 0.47 * min(canvas) / unit)
-        radius *= unit
+        part = rng.uniform(0.075, 0.115) if size == "small" else rng.uniform(0.16, 0.23)
+        radius = min(part * unit, 0.47 * min(canvas))
         disc = _Disc(rng.uniform(radius, width - radius), rng.uniform(radius, height - radius), radius, "")
-        hosts = [d for d in discs if d.radius > 2 * radius and d.shape in ("circle", "square", "ring", "heart", "pentagon")]
+        hosts = [d for d in discs if d.radius > 2 * radius and d.shape in _HOSTS]
         roll = rng.random()
         if hosts and roll < 0.3:
             host = rng.choice(hosts)

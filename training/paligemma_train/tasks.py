@@ -137,7 +137,8 @@ def compare(rng: Random, scene: Scene) -> Example | None:
     if bigger is None:
         return None
     if rng.random() < 0.5:
-        return Example("compare", f"answer en Which is bigger, the {a.label} or the {b.label}?", (a if bigger else b).label)
+        question = f"answer en Which is bigger, the {a.label} or the {b.label}?"
+        return Example("compare", question, (a if bigger else b).label)
     return Example("compare", f"answer en Is the {a.label} bigger than the {b.label}?", "yes" if bigger else "no")
 
 
@@ -155,7 +156,8 @@ def spatial(rng: Random, scene: Scene) -> Example | None:
         rng.shuffle(pairs)
         for a, b in pairs[:8]:
             if relation(scene, kind, a, b) is wanted:
-                return Example("spatial", f"answer en True or false: the {a.label} is {kind} the {b.label}.", str(wanted))
+                statement = f"the {a.label} is {kind} the {b.label}"
+                return Example("spatial", f"answer en True or false: {statement}.", str(wanted))
     return None
 
 

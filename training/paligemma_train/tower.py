@@ -94,7 +94,8 @@ def pretrain(config: Config, work: Path, device: str, images: int, batch: int = 
         step = state["step"]
     settings = {"side": config.image_size, "grid": config.grid, "batch": batch}
     feed = Feed(make_batch, f"tower-{seed}", settings, workers, step)
-    steps, clock, saver, began = images // batch, checkpoint.Clock(report_every), checkpoint.Clock(300), time.monotonic()
+    steps, began = images // batch, time.monotonic()
+    clock, saver = checkpoint.Clock(report_every), checkpoint.Clock(300)
     held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256})
     print(f"tower: {sum(p.numel() for p in parameters):,} parameters, step {step} of {steps}", flush=True)
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training model is PaliGemma 2 as transformers computes it, and its answers do not depend on how it runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from paligemma_train import batches, evaluate, finish, generate, learn, metrics, tasks, tower, vqvae, worlds
+from paligemma_train.feed import pixels
+from paligemma_train.model import Config, PaliGemma, prefix_bias
+from paligemma_train.vocabulary import BOS, Vocabulary, train
+
+SMALL = Config(hidden=48, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=64, query_pre_attn_scalar=12,
+               vision_hidden=36, vision_layers=2, vision_heads=3, vision_intermediate=40, image_size=56)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    path = tmp_path_factory.mktemp("words") / "tokenizer.model"
+    train(path)
+    vocabulary = Vocabulary(path)
+    vocabulary.path = path  # type: ignore[attr-defined]
+    return vocabulary
+
+
+def model_of(config: Config) -> PaliGemma:
+    torch.manual_seed(3)
+    model = PaliGemma(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+            if "q_proj" in name or "k_proj" in name:
+                parameter.mul_(4)  # attention logits large enough for the soft-cap to bite
+    return model
+
+
+def test_equals_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    model = model_of(SMALL)
+    finish.write_checkpoint(tmp_path, model, None, torch.float32)
+    theirs = transformers.PaliGemmaForConditionalGeneration.from_pretrained(
+        tmp_path, attn_implementation="eager", dtype=torch.float32).eval()
+    pictures = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)
+    ids = torch.tensor([[BOS, 40, 41, 4, 900, 901, 902]])
+    prefix = torch.tensor([4])
+    with torch.no_grad():
+        ours = model.logits(model.hidden(model.see(pictures)[1], ids, prefix))
+        images = torch.full((1, SMALL.image_tokens), SMALL.vocab)
+        kinds = torch.cat((torch.zeros_like(images), torch.tensor([[0, 0, 0, 0, 1, 1, 1]])), 1)
+        inputs = {"input_ids": torch.cat((images, ids), 1), "token_type_ids": kinds,
+                  "attention_mask": torch.ones_like(kinds),
+                  "pixel_values": pictures.permute(0, 3, 1, 2).float() / 127.5 - 1}
+        hidden = theirs.model(**inputs).last_hidden_state[:, SMALL.image_tokens:]
+        raw = theirs.lm_head(hidden)[..., :SMALL.vocab]
+        expected = torch.tanh(raw / 30) * 30
+    assert (ours - expected).abs().max() < 1e-4
+    assert ours.std() > 0.1
+
+
+def test_prefix_is_seen_whole_and_the_answer_causally() -> None:
+    seen = prefix_bias(torch.tensor([3]), 5)[0, 0, 0] == 0
+    assert seen.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+
+
+def test_padding_and_cache_change_nothing(words: Vocabulary) -> None:
+    model = model_of(SMALL)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 56, 56, 3), dtype=np.uint8)
+    prompts = ["caption en", "ocr", "answer en What shape is the red object?"]
+    produced = generate.answers(model, words, pictures, prompts, "cpu", most=5)
+    for index, prompt in enumerate(prompts):
+        ids = words.prompt(prompt)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            rows = model.see(torch.from_numpy(pictures[index:index + 1]))[1]
+            padded = torch.tensor([ids + produced[index] + [0, 0]])
+            logits = model.logits(model.hidden(rows, padded, torch.tensor([len(ids)])))[0]
+        top = logits.max(-1).values
+        for step, token in enumerate(produced[index]):
+            assert logits[len(ids) - 1 + step, token] > top[len(ids) - 1 + step] - 0.2
+
+
+def test_tokenizer_keeps_the_exporter_s_rules(words: Vocabulary) -> None:
+    exporter = pytest.importorskip("paligemma_export.tokenizer")
+    ids = exporter.inspect(words.path.read_bytes(), SMALL.vocab)  # type: ignore[attr-defined]
+    assert (ids.loc_first, ids.seg_first, ids.newline) == (words.loc_first, words.seg_first, words.newline)
+    assert len(words.answer("red circle")) == 3
+    assert words.decode(words.answer("étoile\nA1b <loc0007>")) == "étoile\nA1b <loc0007>"
+
+
+def test_batches_are_the_same_again_and_hold_the_examples(words: Vocabulary) -> None:
+    settings = {"tokenizer": str(words.path), "side": 56, "grid": 4, "pictures": 6,  # type: ignore[attr-defined]
+                "prompts": 3, "groups": 2, "most_things": 6}
+    first, second = (batches.make_batch("test", 1, settings) for _ in range(2))
+    assert np.array_equal(first.pictures, second.pictures)
+    codec = vqvae.MaskCodec()
+    for mine, other in zip(first.groups, second.groups, strict=True):
+        assert np.array_equal(mine.ids, other.ids)
+        ids = torch.from_numpy(mine.ids)
+        batches.fill_codes(ids, mine, codec, words.seg_first)
+        for line, column in mine.codes:
+            assert (ids[line, column:column + 16] >= words.seg_first).all()
+            assert words.loc_first <= ids[line, column - 1] < words.seg_first
+    assert sum(len(rows.prefix) for rows in first.groups) <= 18
+
+
+def test_training_lowers_the_loss_and_resumes(words: Vocabulary, tmp_path: Path) -> None:
+    (tmp_path / learn.TOKENIZER).write_bytes(words.path.read_bytes())  # type: ignore[attr-defined]
+    vqvae.checkpoint.save(tmp_path / vqvae.FILE, {"codec": vqvae.MaskCodec().state_dict()})
+    settings = {"tokenizer": str(words.path), "side": 56, "grid": 4, "pictures": 4,  # type: ignore[attr-defined]
+                "prompts": 2, "groups": 1, "most_things": 2}
+    batch = batches.make_batch("test", 0, settings)
+    learner = learn.Learner(SMALL, tmp_path, "cpu", learn.Plan(1000, rate=1e-2))
+    losses = [learner.train_on(batch) for _ in range(12)]
+    assert losses[-1] < 0.8 * losses[0]
+    learner.save()
+    again = learn.Learner(SMALL, tmp_path, "cpu", learn.Plan(1000))
+    assert (again.step, again.examples) == (learner.step, learner.examples)
+    assert torch.equal(again.model.language_model.norm.weight, learner.model.language_model.norm.weight)
+
+
+def test_dense_labels_train_the_tower() -> None:
+    torch.manual_seed(0)
+    vision, heads = tower.VisionTower(SMALL), tower.DenseHeads(SMALL.vision_hidden)
+    pictures, items = tower.make_batch("test", 0, {"side": 56, "grid": 4, "batch": 8})
+    truth = tower.stack_labels(items)
+    optimizer = torch.optim.Adam([*vision.parameters(), *heads.parameters()], 3e-3)
+    losses = []
+    for _ in range(8):
+        loss = tower.dense_loss(heads(vision(torch.from_numpy(pictures))), truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_mask_decoder_is_read_by_the_exporter(tmp_path: Path) -> None:
+    exporter = pytest.importorskip("paligemma_export.mask_decoder")
+    torch.manual_seed(0)
+    codec = vqvae.MaskCodec()
+    vqvae.write_npz(tmp_path / "masks.npz", codec)
+    module, _ = exporter.load(tmp_path / "masks.npz")
+    codes = torch.randint(0, 128, (3, 16))
+    with torch.no_grad():
+        assert torch.allclose(module(codes), codec.decode(codes), atol=1e-5)
+        assert codec.encode(torch.randn(2, 1, 64, 64)).shape == (2, 16)
+
+
+def test_true_answers_score_full_marks() -> None:
+    codec = vqvae.MaskCodec()
+    for row in evaluate.TABLE:
+        if row.name in ("segment",):
+            continue
+        found = evaluate.cases(row, 8, 5)
+        values = row.score(found, [case.example.answer for case in found], codec)
+        for measure, value in values.items():
+            assert value == 0 if measure == "CER" else value > 0.99 or np.isnan(value), (row.name, measure)
+
+
+def test_wrong_answers_score_less() -> None:
+    rng = worlds.random_of("test", 1)
+    scene = worlds.render(rng, "geometric", least_things=2, most_things=2)
+    example = tasks.caption(rng, scene)
+    assert not metrics.caption_right("a pink elephant", example.answer, scene)
+    assert metrics.described("red circle nowhere", scene)[0] == 0
+    assert metrics.edit_distance("ABC", "AXC") == 1
+    assert pixels(scene, 28).shape == (28, 28, 3)

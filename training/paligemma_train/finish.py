@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained state to a Hugging Face checkpoint, and with paligemma_export to a bundle; and back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from paligemma_train import checkpoint, learn, vqvae
+from paligemma_train.model import Config, PaliGemma
+from paligemma_train.vocabulary import BOS, EOS, PAD
+
+_PADDING_ROWS = 64
+_PREFIXES = {"language_model.": "language_model.model.", "vision_tower.": "vision_tower.vision_model."}
+
+
+def config_json(config: Config) -> dict:
+    special = {"pad_token_id": PAD, "eos_token_id": EOS, "bos_token_id": BOS}
+    return {
+        "architectures": ["PaliGemmaForConditionalGeneration"], "model_type": "paligemma",
+        "image_token_index": config.vocab, "hidden_size": config.hidden, "projection_dim": config.hidden, **special,
+        "text_config": {
+            "model_type": "gemma2", "hidden_size": config.hidden, "intermediate_size": config.intermediate,
+            "num_hidden_layers": config.layers, "num_attention_heads": config.heads,
+            "num_key_value_heads": config.kv_heads, "head_dim": config.head_dim,
+            "vocab_size": config.vocab + _PADDING_ROWS, "query_pre_attn_scalar": config.query_pre_attn_scalar,
+            "sliding_window": 4096, "attn_logit_softcapping": config.attention_softcap,
+            "final_logit_softcapping": config.final_softcap or None, "rms_norm_eps": config.eps,
+            "rope_theta": config.rope_theta, "max_position_embeddings": 2048, **special},
+        "vision_config": {
+            "model_type": "siglip_vision_model", "hidden_size": config.vision_hidden,
+            "num_hidden_layers": config.vision_layers, "num_attention_heads": config.vision_heads,
+            "intermediate_size": config.vision_intermediate, "patch_size": config.patch,
+            "image_size": config.image_size, "layer_norm_eps": config.eps, "projection_dim": config.hidden,
+            "vision_use_head": False},
+    }
+
+
+def write_checkpoint(directory: Path, model: PaliGemma, tokenizer: Path | None,
+                     dtype: torch.dtype = torch.bfloat16) -> None:
+    """A directory that transformers and paligemma_export read; padding rows of the table are zero."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if name == "language_model.embed_tokens.weight":
+            value = torch.cat((value, value.new_zeros(_PADDING_ROWS, value.size(1))))
+        for plain, spelled in _PREFIXES.items():
+            if name.startswith(plain):
+                name = spelled + name.removeprefix(plain)
+        tensors[name] = value.detach().to("cpu", dtype).contiguous()
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    content = config_json(model.config)
+    content["dtype"] = str(dtype).removeprefix("torch.")
+    (directory / "config.json").write_text(json.dumps(content, indent=1) + "\n")
+    if tokenizer is not None:
+        shutil.copyfile(tokenizer, directory / "tokenizer.model")
+
+
+def load_model(config: Config, work: Path) -> PaliGemma:
+    state = checkpoint.load(work / learn.FILE)
+    if state is None:
+        raise FileNotFoundError(f"{work / learn.FILE}: nothing trained yet")
+    model = PaliGemma(config)
+    model.load_state_dict(state["model"])
+    return model
+
+
+def methods() -> dict:
+    """The manifest's methods block: what the demo model was taught."""
+    return {
+        "caption": {"prompts": {"short": "caption {lang}", "long": "describe {lang}"}, "languages": ["en", "de", "fr"],
+                    "default_tokens": 64, "max_tokens": 128},
+        "answer": {"prompt": "answer {lang} {question}", "languages": ["en"], "default_tokens": 32, "max_tokens": 64},
+        "detect": {"prompt": "detect {labels}", "label_separator": " ; ", "default_tokens": 128, "max_tokens": 256},
+        "segment": {"prompt": "segment {labels}", "label_separator": " ; ", "default_tokens": 192, "max_tokens": 256},
+        "read": {"prompt": "ocr", "default_tokens": 64, "max_tokens": 128},
+        "generate": {"default_tokens": 64, "max_tokens": 256},
+    }
+
+
+def export(config: Config, work: Path, bundle: Path) -> None:
+    """Checkpoint to work/checkpoint, bundle to `bundle`, which must not exist yet."""
+    directory = work / "checkpoint"
+    write_checkpoint(directory, load_model(config, work), work / learn.TOKENIZER)
+    (work / "methods.json").write_text(json.dumps(methods(), indent=1) + "\n")
+    subprocess.run(
+        [sys.executable, "-m", "paligemma_export", "export", f"--checkpoint={directory}", f"--output={bundle}",
+         f"--mask-decoder={work / vqvae.NPZ}", f"--methods={work / 'methods.json'}", "--name=paligemma2-demo",
+         "--display-name=PaliGemma 2 demo (miniature)", "--license=Apache-2.0"], check=True)
+
+
+def start_from_bundle(config: Config, bundle: Path, work: Path) -> None:
+    """Turns a committed bundle into work/model.pt with a fresh optimizer; the tokenizer comes along."""
+    from paligemma_export import bundle as bundles
+    from paligemma_export.bundle_source import BundleSource
+
+    source = BundleSource(bundle, bundles.read_manifest(bundle))
+    model = PaliGemma(config)
+    model.load_state_dict({name: source.tensor(name).float() for name in model.state_dict()})
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle / "tokenizer.model", work / learn.TOKENIZER)
+    checkpoint.save(work / learn.FILE, {"model": model.state_dict(), "step": 0, "examples": 0})
