@@ -81,10 +81,12 @@ def write(
         progress = Progress(f"converting {target.name}", total, enabled=not options.quiet)
         converter = Converter(source, dtype, options.quantization, Scratch(scratch), progress)
         for name, build in (("vision.pt", converter.vision), ("decoder.pt", converter.decoder)):
-            save(build(), growing / name)
-            shutil.rmtree(scratch)
-            scratch.mkdir()
+            module = build()
+            progress.note(f"saving {name}")
+            save(module, growing / name)
+            del module  # frees its scratch files
         scratch.rmdir()
+        progress.note("hashing")
         progress.finish()
         if mask_decoder is not None:
             save(mask_decoder, growing / "mask_decoder.pt")

@@ -190,9 +190,7 @@ def build(name: str, directory: Path, seed: int | None = None) -> tuple[Path, Pa
     random = RandomSource(numbers, seed, "float32", Scratch(directory / "scratch"))
     with bundle.atomic_directory(checkpoint) as growing:
         checkpoint_writer.write(growing, random, model, quiet=True)
-    (directory / "scratch").rmdir() if not any((directory / "scratch").iterdir()) else _clear(
-        directory / "scratch"
-    )
+    (directory / "scratch").rmdir()
     source = HuggingFaceSource(checkpoint, numbers.window_mode)
     source.description, source.digest = random.description, random.digest
     masks = directory / "masks.npz"
@@ -208,12 +206,6 @@ def build(name: str, directory: Path, seed: int | None = None) -> tuple[Path, Pa
         )
         bundle.write(target, source, model, options, mask_decoder.load(masks)[0])
     return checkpoint, target
-
-
-def _clear(directory: Path) -> None:
-    for path in directory.iterdir():
-        path.unlink()
-    directory.rmdir()
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paligemma_export.architecture import Architecture, VisionArchitecture
 from paligemma_export.errors import ExportError
+from paligemma_export.progress import Progress
 from paligemma_export.source import check_shapes
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -102,6 +103,10 @@ class HuggingFaceSource:
             weight_map, names = None, ["model.safetensors"]
         self._where: dict[str, tuple[Any, str]] = {}
         digest = hashlib.sha256()
+        sizes = [
+            (self._directory / name).stat().st_size for name in names if (self._directory / name).is_file()
+        ]
+        progress = Progress(f"hashing {self.description}", sum(sizes))
         for name in names:
             path = self._directory / name
             if not path.is_file():
@@ -114,11 +119,12 @@ class HuggingFaceSource:
                 if canonical(key) in self._where:
                     raise ExportError(f"{self.description}: {key} appears twice")
                 self._where[canonical(key)] = (handle, key)
-            digest.update(_digest_of(path))
+            digest.update(_digest_of(path, progress))
         if weight_map is not None:
             for key in weight_map:
                 if canonical(key) not in self._where:
                     raise ExportError(f"{self.description}: the index names {key}, no shard holds it")
+        progress.finish()
         self.digest = digest.hexdigest()
 
     def _check(self) -> None:
@@ -162,6 +168,10 @@ class HuggingFaceSource:
         return handle.get_tensor(key)
 
 
-def _digest_of(path: Path) -> bytes:
+def _digest_of(path: Path, progress: Progress) -> bytes:
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+        while block := stream.read(16 << 20):
+            digest.update(block)
+            progress.advance(len(block))
+    return digest.digest()

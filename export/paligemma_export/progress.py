@@ -25,6 +25,11 @@ class Progress:
             self._printed, self._shown = now, True
             self._line(end="\r" if sys.stderr.isatty() else "\n")
 
+    def note(self, text: str) -> None:
+        """A line about a step that cannot be counted, if the whole takes long enough to show progress."""
+        if self._shown:
+            print(text, file=sys.stderr, flush=True)
+
     def finish(self) -> None:
         if self._shown:
             self._done = self._total

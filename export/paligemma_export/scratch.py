@@ -27,4 +27,5 @@ class Scratch:
         path = self._directory / f"{self._count:05d}"
         stored = torch.uint8 if dtype.itemsize == 1 else dtype
         mapped = torch.from_file(str(path), shared=True, size=size, dtype=stored)
+        path.unlink()  # the mapping keeps the file until the tensor dies
         return mapped.view(dtype).view(shape)
