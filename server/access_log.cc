@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/access_log.h"
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "server/status_mapping.h"
+
+namespace paligemma {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+double ToMillis(Duration duration) {
+  const double millis = std::chrono::duration<double, std::milli>(duration).count();
+  return std::round(millis * 1000) / 1000;
+}
+
+Json ToJson(const AccessRecord& record, bool with_content) {
+  Json json;
+  json["request_id"] = record.request_id;
+  if (!record.trace_id.empty()) json["trace_id"] = record.trace_id;
+  json["method"] = record.rpc;
+  json["model"] = record.model;
+  json["code"] = StatusCodeName(record.status.code());
+  if (!record.status.ok()) {
+    json["reason"] = ReasonName(record.status.reason());
+    // Messages may quote what the client sent.
+    if (with_content || record.status.code() == StatusCode::kInternal) {
+      json["error"] = record.status.message();
+    }
+  }
+  json["duration_ms"] = ToMillis(record.duration);
+  const RequestTiming& timing = record.timing;
+  json["queue_ms"] = ToMillis(timing.queue);
+  json["preprocess_ms"] = ToMillis(timing.preprocess);
+  json["vision_ms"] = ToMillis(timing.vision);
+  json["prefill_ms"] = ToMillis(timing.prefill);
+  json["decode_ms"] = ToMillis(timing.decode);
+  json["postprocess_ms"] = ToMillis(timing.postprocess);
+  json["ttft_ms"] = ToMillis(timing.first_token);
+  json["images"] = record.usage.num_images;
+  json["image_bytes"] = record.image_bytes;
+  json["prompt_tokens"] = record.usage.prompt_tokens;
+  json["output_tokens"] = record.usage.output_tokens;
+  json["response_bytes"] = record.response_bytes;
+  json["peer"] = record.peer;
+  if (record.attempt > 0) json["attempt"] = record.attempt;
+  if (!record.tags.empty()) json["tags"] = record.tags;
+  if (with_content) {
+    json["prompt"] = record.prompt;
+    json["answer"] = record.answer;
+  }
+  return json;
+}
+
+void Log(spdlog::level::level_enum level, std::string_view message) {
+  spdlog::log(level, "{}", message);
+}
+
+// Inside {"ts", "level", "msg": ...}: a JSON string for events, an object for requests.
+class JsonFormatter : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    spdlog::memory_buf_t head;
+    pattern_.format(message, head);
+    std::string line(head.data(), head.size());
+    const std::string_view text(message.payload.data(), message.payload.size());
+    if (text.starts_with("{")) {
+      line.append(",").append(text.substr(1)).append("\n");
+    } else {
+      line.append(",\"msg\":").append(Dump(Json(std::string(text)))).append("}\n");
+    }
+    out.append(line.data(), line.data() + line.size());
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<JsonFormatter>();
+  }
+
+ private:
+  spdlog::pattern_formatter pattern_{R"({"ts":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l")",
+                                     spdlog::pattern_time_type::utc, ""};
+};
+
+bool IsIdCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+}  // namespace
+
+std::string AccessRecordToJson(const AccessRecord& record, bool with_content) {
+  return Dump(ToJson(record, with_content));
+}
+
+std::string AccessRecordToText(const AccessRecord& record, bool with_content) {
+  std::string text = "request";
+  const Json json = ToJson(record, with_content);
+  for (const auto& [key, value] : json.items()) {
+    text.append(" ").append(key).append("=");
+    const bool bare =
+        value.is_string() &&
+        value.get_ref<const std::string&>().find_first_of(" \"=\t\r\n\\") == std::string::npos &&
+        !value.get_ref<const std::string&>().empty();
+    text += bare ? value.get<std::string>() : Dump(value);
+  }
+  return text;
+}
+
+AccessLog::AccessLog(const ServerConfig& config)
+    : json_(config.log_format == "json"),
+      with_content_(config.log_content),
+      slow_(config.slow_request_threshold) {}
+
+void AccessLog::Write(const AccessRecord& record) const {
+  const bool slow = slow_.count() > 0 && record.duration > slow_;
+  const auto level = slow || record.status.code() == StatusCode::kInternal ? spdlog::level::warn
+                                                                           : spdlog::level::info;
+  if (json_) {
+    Json json = ToJson(record, with_content_);
+    Json line;
+    line["msg"] = slow ? "slow request" : "request";
+    line.update(json);
+    Log(level, Dump(line));
+  } else {
+    Log(level, (slow ? "slow " : "") + AccessRecordToText(record, with_content_));
+  }
+}
+
+void SetUpLogging(const ServerConfig& config) {
+  auto logger = spdlog::stderr_logger_mt("paligemma");
+  if (config.log_format == "json") {
+    logger->set_formatter(std::make_unique<JsonFormatter>());
+  } else {
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  }
+  logger->set_level(spdlog::level::from_str(config.log_level));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+void LogInfo(std::string_view message) { Log(spdlog::level::info, message); }
+void LogWarning(std::string_view message) { Log(spdlog::level::warn, message); }
+void LogError(std::string_view message) { Log(spdlog::level::err, message); }
+void FlushLog() { spdlog::default_logger()->flush(); }
+
+std::string TraceIdOf(std::string_view traceparent) {
+  // version "-" trace id "-" parent id "-" flags
+  if (traceparent.size() < 55 || traceparent[2] != '-' || traceparent[35] != '-') return "";
+  const std::string_view id = traceparent.substr(3, 32);
+  bool zero = true;
+  for (const char c : id) {
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return "";
+    zero = zero && c == '0';
+  }
+  return zero ? "" : std::string(id);
+}
+
+std::string RequestIdOr(const std::string& given) {
+  bool valid = !given.empty() && given.size() <= 128;
+  for (const char c : given) valid = valid && IsIdCharacter(c);
+  if (valid) return given;
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  std::string id;
+  for (int i = 0; i < 2; ++i) {
+    std::uint64_t bits = generator();
+    for (int k = 0; k < 16; ++k, bits >>= 4) id += "0123456789abcdef"[bits & 15];
+  }
+  return id;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/call_session.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace paligemma {
+namespace {
+
+constexpr size_t kMaxPeerBytes = 64;
+constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
+
+// How a refusal is counted.
+Rejection RejectionOf(Reason reason) {
+  switch (reason) {
+    case Reason::kServerOverloaded:
+      return Rejection::kOverloaded;
+    case Reason::kQuotaExceeded:
+      return Rejection::kQuota;
+    case Reason::kServerDraining:
+      return Rejection::kDraining;
+    case Reason::kModelLoading:
+      return Rejection::kLoading;
+    case Reason::kImageTooLarge:
+    case Reason::kPromptTooLong:
+      return Rejection::kTooLarge;
+    default:
+      return Rejection::kInvalid;
+  }
+}
+
+// When the engine must give up: the client's deadline, or ours.
+TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now,
+                     const ServerConfig& config) {
+  const auto wall = context.deadline();
+  if (wall == std::chrono::system_clock::time_point::max()) return now + config.default_deadline;
+  const auto left = wall - std::chrono::system_clock::now();
+  if (left >= config.max_deadline) return now + config.max_deadline;
+  return now + std::chrono::duration_cast<Duration>(left);
+}
+
+int AttemptOf(const rpc::Call& call) {
+  const std::string text = call.Metadata("grpc-previous-rpc-attempts");
+  int attempt = 0;
+  std::from_chars(text.data(), text.data() + text.size(), attempt);
+  return std::clamp(attempt, 0, 100);
+}
+
+}  // namespace
+
+CallSession::CallSession(const ServiceDependencies& dependencies, const rpc::Call& call,
+                         std::string rpc)
+    : dependencies_(dependencies), started_(Clock::Real()->Now()) {
+  record_.rpc = std::move(rpc);
+  record_.request_id = RequestIdOr(call.Metadata("x-request-id"));
+  record_.trace_id = TraceIdOf(call.Metadata("traceparent"));
+  record_.peer = call.context().peer().substr(0, kMaxPeerBytes);
+  record_.model = dependencies_.model->name();
+  record_.attempt = AttemptOf(call);
+  if (dependencies_.metrics == nullptr) return;
+  dependencies_.metrics->RpcStarted(kServiceName, record_.rpc);
+  dependencies_.metrics->RpcMessage(kServiceName, record_.rpc, /*sent=*/false);
+}
+
+StatusOr<std::shared_ptr<const ServedModel::Loaded>> CallSession::Admit() const {
+  PG_RETURN_IF_ERROR(dependencies_.lifecycle->Admit());
+  auto loaded = dependencies_.model->loaded();
+  if (loaded == nullptr) return ModelLoadingError();
+  return loaded;
+}
+
+void CallSession::Accept(const rpc::Call& call, ParsedRequest* parsed) {
+  Request& request = parsed->request;
+  request.id = record_.request_id;
+  request.deadline = DeadlineOf(call.context(), request.arrival, *dependencies_.config);
+  for (const ImageInput& image : request.images) {
+    record_.image_bytes +=
+        static_cast<std::int64_t>(image.is_raw ? image.raw.data.size() : image.encoded.size());
+  }
+  record_.tags = parsed->response.tags;
+  context_.request_id = record_.request_id;
+  context_.method = request.method;
+  context_.labels = request.labels;
+  context_.separate_labels = request.separate_labels;
+  context_.sampled = request.sampling.temperature > 0;
+  context_.options = std::move(parsed->response);
+}
+
+void CallSession::NoteDelta(int num_tokens) {
+  const TimePoint now = Clock::Real()->Now();
+  if (dependencies_.metrics != nullptr && last_delta_ != TimePoint() && num_tokens > 0) {
+    dependencies_.metrics->TokensDelivered(context_.method, now - last_delta_, num_tokens);
+  }
+  last_delta_ = now;
+}
+
+void CallSession::Note(const RequestResult& result) {
+  spent_.usage = result.usage;
+  spent_.timing = result.timing;
+  record_.timing = result.timing;
+  record_.usage = result.usage;
+  if (dependencies_.config->log_content && !result.prompts.empty()) {
+    record_.prompt = result.prompts.front();
+  }
+  if (dependencies_.config->log_content && !result.sequences.empty()) {
+    record_.answer = result.sequences.front().text;
+  }
+}
+
+Status CallSession::CheckSize(size_t bytes) const {
+  const auto limit = static_cast<size_t>(dependencies_.config->max_response_bytes);
+  if (bytes <= limit) return OkStatus();
+  const std::string advice = "ask for fewer objects, or for masks as RLE, codes or none";
+  return Status(
+      StatusCode::kResourceExhausted, Reason::kResponseTooLarge,
+      "the response has " + std::to_string(bytes) + " bytes, limit " + std::to_string(limit) +
+          "; " + advice,
+      {{"value", std::to_string(bytes)}, {"limit", std::to_string(limit)}, {"advice", advice}});
+}
+
+void CallSession::Count() {
+  Metrics& metrics = *dependencies_.metrics;
+  const Status& status = record_.status;
+  const int code = static_cast<int>(
+      status.ok() || status.reason() != Reason::kNone ? status.code() : StatusCode::kInternal);
+  metrics.RpcHandled(kServiceName, record_.rpc, code, record_.duration);
+  if (status.ok()) metrics.RpcMessage(kServiceName, record_.rpc, /*sent=*/true);
+  if (accepted_) {
+    metrics.RequestFinished(context_.method, status, spent_);
+  } else {
+    metrics.RequestRejected(RejectionOf(status.reason()));
+  }
+}
+
+CallSession::Outcome CallSession::Finish(const Status& status, size_t response_bytes) {
+  record_.status = status;
+  record_.duration = Clock::Real()->Now() - started_;
+  record_.response_bytes = static_cast<std::int64_t>(response_bytes);
+  dependencies_.log->Write(record_);
+  if (dependencies_.metrics != nullptr) Count();
+  Outcome outcome{ToGrpcStatus(status, record_.request_id), {}};
+  outcome.trailers.emplace_back("x-request-id", record_.request_id);
+  if (const auto pushback = RetryPushback(status)) {
+    outcome.trailers.emplace_back(kPushbackKey, *pushback);
+  }
+  return outcome;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// One call of PaliGemmaService beside its transport: its identity, its admission, its log line.
+#ifndef SERVER_CALL_SESSION_H_
+#define SERVER_CALL_SESSION_H_
+
+#include <memory>
+#include <string>
+
+#include "core/metrics/metrics.h"
+#include "server/access_log.h"
+#include "server/lifecycle.h"
+#include "server/request_parser.h"
+#include "server/rpc/call.h"
+#include "server/served_model.h"
+#include "server/server_config.h"
+
+namespace paligemma {
+
+// What every call needs; lives as long as the server.
+struct ServiceDependencies {
+  const ServerConfig* config = nullptr;
+  const Lifecycle* lifecycle = nullptr;
+  const ServedModel* model = nullptr;
+  const AccessLog* log = nullptr;
+  Metrics* metrics = nullptr;  // may be null
+};
+
+// Thread compatible: the arrival's thread fills it, then the sink's calls, one at a time.
+class CallSession {
+ public:
+  CallSession(const ServiceDependencies& dependencies, const rpc::Call& call, std::string rpc);
+
+  const std::string& request_id() const { return record_.request_id; }
+
+  // Whether the server takes calls now; and the loaded model then.
+  StatusOr<std::shared_ptr<const ServedModel::Loaded>> Admit() const;
+
+  // Fills in what comes from the transport: id, deadline; keeps what the response will need. After
+  // it the engine has the request, or refused it.
+  void Accept(const rpc::Call& call, ParsedRequest* parsed);
+  const ResponseContext& response_context() const { return context_; }
+
+  // What the result says of cost and time, for the log.
+  void Note(const RequestResult& result);
+  // The engine took the request.
+  void NoteAccepted() { accepted_ = true; }
+  void NoteRefused() { accepted_ = false; }
+  // Tokens that a stream just got.
+  void NoteDelta(int num_tokens);
+
+  // OK, or RESPONSE_TOO_LARGE.
+  Status CheckSize(size_t bytes) const;
+
+  // Ends the session: writes its line and returns what the transport sends.
+  struct Outcome {
+    grpc::Status status;
+    rpc::Trailers trailers;
+  };
+  Outcome Finish(const Status& status, size_t response_bytes);
+
+ private:
+  void Count();
+
+  const ServiceDependencies& dependencies_;
+  const TimePoint started_;
+  bool accepted_ = false;
+  TimePoint last_delta_{};
+  AccessRecord record_;
+  ResponseContext context_;
+  RequestResult spent_;  // usage and timing only
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_CALL_SESSION_H_

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace paligemma {
+namespace {
+
+constexpr int kNumThreads = 2;
+constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
+constexpr std::chrono::seconds kCancelPatience{15};
+
+StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file) return Status(StatusCode::kNotFound, path + ": cannot be read");
+  return text.str();
+}
+
+StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerConfig& config) {
+  if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  PG_ASSIGN_OR_RETURN(pair.private_key, ReadFile(config.tls_key));
+  PG_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(config.tls_cert));
+  options.pem_key_cert_pairs.push_back(std::move(pair));
+  if (!config.tls_client_ca.empty()) {
+    PG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(config.tls_client_ca));
+    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  return grpc::SslServerCredentials(options);
+}
+
+void SetChannelArguments(const ServerConfig& config, int max_images, grpc::ServerBuilder* builder) {
+  // Twice the limit, so that a size error is ours and names its field.
+  const std::int64_t receive = 2 * config.max_image_bytes * max_images + (1 << 20);
+  builder->SetMaxReceiveMessageSize(static_cast<int>(std::min<std::int64_t>(receive, INT32_MAX)));
+  builder->SetMaxSendMessageSize(-1);  // bounded by max_response_bytes
+  // gRPC 1.51 inflates a message before it looks at its size.
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  // Else two servers share a port without a word.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16384);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 900'000);
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(const ServiceDependencies& dependencies)
+    : paligemma_(dependencies, &counter_), models_(dependencies, &counter_) {}
+
+StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencies& dependencies) {
+  const ServerConfig& config = *dependencies.config;
+  PG_ASSIGN_OR_RETURN(auto credentials, Credentials(config));
+  grpc::EnableDefaultHealthCheckService(true);
+  std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
+  grpc::ServerBuilder builder;
+  SetChannelArguments(config, dependencies.model->manifest().image.max_count, &builder);
+  // The plugin registers itself with every builder once it was initialized.
+  if (config.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  builder.AddListeningPort(config.listen, std::move(credentials), &self->port_);
+  builder.RegisterService(self->paligemma_.service());
+  builder.RegisterService(self->models_.service());
+  self->threads_ = std::make_unique<rpc::CompletionThreads>(&builder, kNumThreads);
+  self->server_ = builder.BuildAndStart();
+  if (self->server_ == nullptr || self->port_ == 0) {
+    return Status(StatusCode::kUnavailable,
+                  "--listen: cannot listen on " + config.listen + "; is the port taken?");
+  }
+  self->SetHealth(dependencies.lifecycle->ready(), dependencies.lifecycle->live());
+  self->paligemma_.Start(self->threads_->queues());
+  self->models_.Start(self->threads_->queues());
+  self->threads_->Start();
+  return self;
+}
+
+GrpcServer::~GrpcServer() { Shutdown(std::chrono::milliseconds(0)); }
+
+void GrpcServer::SetHealth(bool serving, bool live) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  for (const char* name : {"", kServiceName, "readiness"}) {
+    health->SetServingStatus(name, serving);
+  }
+  health->SetServingStatus("liveness", live);
+}
+
+bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
+  if (shut_down_) return true;
+  shut_down_ = true;
+  if (server_ == nullptr) {
+    threads_.reset();
+    return true;
+  }
+  const auto deadline = std::chrono::system_clock::now() + patience;
+  counter_.StopArming();
+  server_->Shutdown(deadline);
+  const bool in_time = std::chrono::system_clock::now() < deadline;
+  // Cancelled calls end when the engine has let go of them.
+  const bool empty = counter_.WaitForNone(std::chrono::steady_clock::now() + kCancelPatience);
+  PG_CHECK(empty) << "a call did not end";
+  threads_->Stop();
+  return in_time;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// paligemma-server. Exit codes: 0 drained, 1 could not start or a fatal fault, 2 wrong usage.
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "core/bundle/manifest.h"
+#include "core/model/device.h"
+#include "server/access_log.h"
+#include "server/config_loader.h"
+#include "server/serving.h"
+
+namespace {
+
+using paligemma::Status;
+
+constexpr int kOk = 0, kFailed = 1, kUsage = 2;
+
+// Signals are taken by WaitForSignal alone, in no handler.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+// True: a signal came within `wait`.
+bool WaitForSignal(const sigset_t& signals, std::chrono::milliseconds wait) {
+  const timespec timeout{wait.count() / 1000, (wait.count() % 1000) * 1'000'000};
+  return sigtimedwait(&signals, nullptr, &timeout) > 0;
+}
+
+int Fail(const Status& status) {
+  paligemma::LogError(status.message());
+  paligemma::FlushLog();
+  return kFailed;
+}
+
+int ValidateOnly(const paligemma::ServerConfig& config) {
+  const auto manifest = paligemma::LoadManifest(config.model);
+  if (!manifest.ok()) return Fail(manifest.status());
+  std::cout << paligemma::ConfigToJson(config);
+  return kOk;
+}
+
+int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& device,
+          const sigset_t& signals) {
+  auto serving = paligemma::Serving::Create(config, device);
+  if (!serving.ok()) return Fail(serving.status());
+  if (const Status bound = (*serving)->Bind(); !bound.ok()) return Fail(bound);
+  if (const Status loaded = (*serving)->Load(); !loaded.ok()) return Fail(loaded);
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  (*serving)->Drain(
+      [&signals](std::chrono::milliseconds wait) { return WaitForSignal(signals, wait); });
+  paligemma::FlushLog();
+  return kOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const sigset_t signals = BlockSignals();
+  const auto loaded = paligemma::LoadConfig(std::vector<std::string>(argv + 1, argv + argc),
+                                            paligemma::ProcessEnvironment());
+  const paligemma::ServerConfig& config = loaded.config;
+  if (config.help) {
+    std::cout << paligemma::HelpText();
+    return kOk;
+  }
+  if (config.version) {
+    std::cout << "paligemma-server " << paligemma::ServerVersion() << ", reads bundle formats 1 to "
+              << paligemma::kBundleFormat << "\n";
+    return kOk;
+  }
+  if (!loaded.problems.empty()) {
+    for (const std::string& problem : loaded.problems) {
+      std::cerr << "paligemma-server: " << problem << "\n";
+    }
+    return kUsage;
+  }
+  // Before anything else may touch torch.
+  const auto device = paligemma::PrepareDevice(config.device);
+  paligemma::SetUpLogging(config);
+  for (const std::string& note : loaded.notes) paligemma::LogInfo(note);
+  if (!device.ok()) return Fail(device.status());
+  return config.validate_only ? ValidateOnly(config) : Serve(config, *device, signals);
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/model_service.h"
+
+#include <set>
+#include <string>
+
+#include "server/object_fields.h"
+#include "server/rpc/unary_call.h"
+
+namespace paligemma {
+namespace {
+
+constexpr int kMaxPageSize = 1000;
+constexpr int kMaxCandidates = 8;
+constexpr char kService[] = "paligemma.v1.ModelService";
+
+v1::ModelState StateOf(Phase phase) {
+  switch (phase) {
+    case Phase::kLoading:
+      return v1::MODEL_STATE_LOADING;
+    case Phase::kReady:
+      return v1::MODEL_STATE_READY;
+    case Phase::kLeaving:
+    case Phase::kDraining:
+      return v1::MODEL_STATE_UNLOADING;
+    case Phase::kFailed:
+      break;
+  }
+  return v1::MODEL_STATE_FAILED;
+}
+
+void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelLimits* limits) {
+  limits->set_max_image_count(manifest.image.max_count);
+  limits->set_max_image_bytes(config.max_image_bytes);
+  limits->set_max_image_pixels(config.max_image_pixels);
+  limits->set_max_input_tokens(manifest.limits.max_input_tokens);
+  limits->set_max_output_tokens(manifest.limits.max_output_tokens);
+  limits->set_max_label_count(manifest.limits.max_labels);
+  limits->set_max_candidate_count(kMaxCandidates);
+  limits->set_max_response_bytes(config.max_response_bytes);
+  const auto deadline = config.max_deadline.count();
+  limits->mutable_max_deadline()->set_seconds(deadline / 1000);
+  limits->mutable_max_deadline()->set_nanos(static_cast<int>(deadline % 1000) * 1'000'000);
+  for (const char* type : {"image/jpeg", "image/png", "image/webp"}) {
+    limits->add_accepted_mime_types(type);
+  }
+}
+
+// A call of this service is answered at once, on the queue's thread.
+template <typename Request, typename Response, typename ArmMethod, typename Answer>
+void StartMethod(const ServiceDependencies& dependencies, rpc::CallCounter* counter,
+                 const char* name, ArmMethod arm, Answer answer,
+                 const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  using Call = rpc::UnaryCall<Request, Response>;
+  auto method = std::make_shared<typename Call::Method>();
+  method->arm = std::move(arm);
+  method->counter = counter;
+  method->handle = [&dependencies, name, answer](std::shared_ptr<Call> call) {
+    const TimePoint started = Clock::Real()->Now();
+    if (dependencies.metrics != nullptr) dependencies.metrics->RpcStarted(kService, name);
+    const std::string id = RequestIdOr(call->Metadata("x-request-id"));
+    const StatusOr<Response> response = answer(dependencies, call->request());
+    const Status status = response.status();
+    if (dependencies.metrics != nullptr) {
+      dependencies.metrics->RpcHandled(kService, name, static_cast<int>(status.code()),
+                                       Clock::Real()->Now() - started);
+    }
+    call->Finish(ToGrpcStatus(status, id), response.ok() ? *response : Response(),
+                 {{"x-request-id", id}});
+  };
+  for (const auto& queue : queues) Call::Arm(method, queue.get());
+}
+
+}  // namespace
+
+v1::Model DescribeModel(const ServiceDependencies& dependencies) {
+  const Manifest& manifest = dependencies.model->manifest();
+  v1::Model model;
+  model.set_name(dependencies.model->name());
+  model.set_display_name(manifest.display_name);
+  model.set_revision(manifest.revision);
+  model.set_state(StateOf(dependencies.lifecycle->phase()));
+  model.set_image_size(manifest.image.size);
+  model.set_image_token_count(manifest.image.tokens);
+  std::set<std::string> languages;
+  for (const auto& [method, spec] : manifest.methods) {
+    model.add_supported_methods(std::string(MethodName(method)));
+    languages.insert(spec.languages.begin(), spec.languages.end());
+  }
+  for (const std::string& language : languages) model.add_language_codes(language);
+  if (const auto caption = manifest.methods.find(Method::kCaption);
+      caption != manifest.methods.end()) {
+    model.add_caption_lengths(v1::CAPTION_LENGTH_SHORT);
+    if (caption->second.long_prompt.has_value()) {
+      model.add_caption_lengths(v1::CAPTION_LENGTH_LONG);
+    }
+  }
+  FillLimits(manifest, *dependencies.config, model.mutable_limits());
+  model.set_activation_dtype(manifest.dtype);
+  model.set_quantization(manifest.quantization);
+  if (const auto loaded = dependencies.model->loaded(); loaded != nullptr) {
+    for (const std::string& device : loaded->devices) model.add_devices(device);
+  }
+  model.set_score_definition(kScoreDefinition);
+  model.set_license(manifest.provenance.license);
+  model.set_source(manifest.provenance.source + ", exporter " + manifest.provenance.exporter);
+  return model;
+}
+
+StatusOr<v1::ListModelsResponse> ListModels(const ServiceDependencies& dependencies,
+                                            const v1::ListModelsRequest& request) {
+  if (request.page_size() < 0 || request.page_size() > kMaxPageSize) {
+    return InvalidField("page_size", std::to_string(request.page_size()),
+                        std::to_string(kMaxPageSize), "must be 0 to 1000");
+  }
+  // One model fits on one page, so no token was ever handed out.
+  if (!request.page_token().empty()) {
+    return InvalidField("page_token", "", "", "is none of this server's");
+  }
+  v1::ListModelsResponse response;
+  *response.add_models() = DescribeModel(dependencies);
+  return response;
+}
+
+StatusOr<v1::GetModelResponse> GetModel(const ServiceDependencies& dependencies,
+                                        const v1::GetModelRequest& request) {
+  if (request.name().empty()) return InvalidField("name", "", "", "is empty");
+  if (request.name() != dependencies.model->name()) {
+    const std::string name = request.name().substr(0, 128);
+    return Status(StatusCode::kNotFound, Reason::kModelNotFound,
+                  "name: there is no \"" + name + "\" here", {{"model", name}});
+  }
+  v1::GetModelResponse response;
+  *response.mutable_model() = DescribeModel(dependencies);
+  return response;
+}
+
+void ModelServiceHandler::Start(
+    const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  StartMethod<v1::ListModelsRequest, v1::ListModelsResponse>(
+      dependencies_, counter_, "ListModels",
+      [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestListModels(context, request, writer, queue, queue, tag);
+      },
+      ListModels, queues);
+  StartMethod<v1::GetModelRequest, v1::GetModelResponse>(
+      dependencies_, counter_, "GetModel",
+      [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestGetModel(context, request, writer, queue, queue, tag);
+      },
+      GetModel, queues);
+}
+
+}  // namespace paligemma

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/paligemma_service.h"
+
+#include <string>
+#include <utility>
+
+#include "server/rpc/unary_call.h"
+#include "server/stream_sink.h"
+
+namespace paligemma {
+namespace {
+
+constexpr char kModelMetadata[] = "x-paligemma-model";
+
+const std::string& ModelOf(const v1::TaskRequest& task) {
+  switch (task.task_case()) {
+    case v1::TaskRequest::kAnswer:
+      return task.answer().model();
+    case v1::TaskRequest::kDetect:
+      return task.detect().model();
+    case v1::TaskRequest::kSegment:
+      return task.segment().model();
+    case v1::TaskRequest::kReadText:
+      return task.read_text().model();
+    case v1::TaskRequest::kGenerate:
+      return task.generate().model();
+    case v1::TaskRequest::kCaption:
+    case v1::TaskRequest::TASK_NOT_SET:
+      break;
+  }
+  return task.caption().model();
+}
+
+template <typename Request>
+const std::string& ModelOf(const Request& request) {
+  return request.model();
+}
+
+const std::string& ModelOf(const v1::StreamGenerateRequest& request) {
+  return ModelOf(request.task());
+}
+
+// Admission and parsing, alike for unary and streamed calls.
+struct Accepted {
+  std::shared_ptr<const ServedModel::Loaded> model;
+  paligemma::Request request;
+};
+
+template <typename Proto>
+StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Call& call,
+                          Proto* proto, CallSession* session) {
+  Accepted accepted;
+  PG_ASSIGN_OR_RETURN(accepted.model, session->Admit());
+  const ParserOptions& options = dependencies.model->parser_options();
+  PG_RETURN_IF_ERROR(CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(*proto), options));
+  PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ParseRequest(proto, options, Clock::Real()->Now()));
+  session->Accept(call, &parsed);
+  accepted.request = std::move(parsed.request);
+  return accepted;
+}
+
+template <typename Request, typename Response>
+class UnarySink : public ResponseSink {
+ public:
+  using Call = rpc::UnaryCall<Request, Response>;
+
+  UnarySink(std::shared_ptr<Call> call, std::unique_ptr<CallSession> session,
+            std::shared_ptr<const ServedModel::Loaded> model)
+      : call_(std::move(call)), session_(std::move(session)), model_(std::move(model)) {}
+
+  void OnDelta(RequestDelta delta) override {
+    session_->NoteDelta(static_cast<int>(delta.tokens.size()));
+  }
+
+  void OnDone(Status status, RequestResult result) override {
+    session_->Note(result);
+    Response response;
+    size_t bytes = 0;
+    if (status.ok()) {
+      status = model_->builder->Build(session_->response_context(), std::move(result), &response);
+    }
+    if (status.ok()) {
+      bytes = response.ByteSizeLong();
+      status = session_->CheckSize(bytes);
+    }
+    const CallSession::Outcome outcome = session_->Finish(status, bytes);
+    call_->Finish(outcome.status, response, outcome.trailers);
+  }
+
+ private:
+  const std::shared_ptr<Call> call_;
+  const std::unique_ptr<CallSession> session_;
+  const std::shared_ptr<const ServedModel::Loaded> model_;
+};
+
+// The sink is the only one that knows the session; a refusal comes through it as well, so that a
+// call ends in one place.
+template <typename Call, typename Sink>
+void Submit(Accepted accepted, const std::shared_ptr<Call>& call, const std::shared_ptr<Sink>& sink,
+            CallSession* session, const std::function<void(Backend::Handle)>& on_accepted) {
+  const auto backend = accepted.model->backend;
+  session->NoteAccepted();
+  const StatusOr<Backend::Handle> handle = backend->Submit(std::move(accepted.request), sink);
+  if (!handle.ok()) {
+    session->NoteRefused();
+    sink->OnDone(handle.status(), RequestResult());
+    return;
+  }
+  on_accepted(*handle);
+  call->OnCancel([backend, id = *handle] { backend->Cancel(id); });
+}
+
+template <typename Request, typename Response>
+void HandleUnary(const ServiceDependencies& dependencies, const char* name,
+                 const std::shared_ptr<rpc::UnaryCall<Request, Response>>& call) {
+  auto session = std::make_unique<CallSession>(dependencies, *call, name);
+  StatusOr<Accepted> accepted = Accept(dependencies, *call, &call->request(), session.get());
+  if (!accepted.ok()) {
+    const CallSession::Outcome outcome = session->Finish(accepted.status(), 0);
+    call->Finish(outcome.status, Response(), outcome.trailers);
+    return;
+  }
+  CallSession* const borrowed = session.get();
+  const auto sink =
+      std::make_shared<UnarySink<Request, Response>>(call, std::move(session), accepted->model);
+  Submit(std::move(*accepted), call, sink, borrowed, [](Backend::Handle) {});
+}
+
+// The picture's size, when it takes no decoding to know.
+ImageInfo SizeOf(const paligemma::Request& request) {
+  ImageInfo info;
+  if (request.images.size() == 1 && request.images.front().is_raw) {
+    info.width = request.images.front().raw.width;
+    info.height = request.images.front().raw.height;
+  }
+  return info;
+}
+
+void HandleStream(const ServiceDependencies& dependencies,
+                  const std::shared_ptr<StreamGenerateCall>& call) {
+  auto session = std::make_unique<CallSession>(dependencies, *call, "StreamGenerate");
+  StatusOr<Accepted> accepted = Accept(dependencies, *call, &call->request(), session.get());
+  if (!accepted.ok()) {
+    CallSession::Outcome outcome = session->Finish(accepted.status(), 0);
+    call->Finish(std::move(outcome.status), std::move(outcome.trailers));
+    return;
+  }
+  CallSession* const borrowed = session.get();
+  const auto sink = std::make_shared<StreamSink>(call, std::move(session), accepted->model,
+                                                 SizeOf(accepted->request));
+  Submit(std::move(*accepted), call, sink, borrowed,
+         [&sink](Backend::Handle handle) { sink->SetHandle(handle); });
+}
+
+}  // namespace
+
+template <typename Request, typename Response, typename ArmMethod>
+void PaliGemmaServiceHandler::StartUnary(
+    const char* name, ArmMethod method,
+    const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  using Call = rpc::UnaryCall<Request, Response>;
+  auto description = std::make_shared<typename Call::Method>();
+  description->arm = [this, method](grpc::ServerContext* context, Request* request,
+                                    typename Call::Writer* writer,
+                                    grpc::ServerCompletionQueue* queue, void* tag) {
+    (service_.*method)(context, request, writer, queue, queue, tag);
+  };
+  description->handle = [this, name](std::shared_ptr<Call> call) {
+    HandleUnary<Request, Response>(dependencies_, name, call);
+  };
+  description->counter = counter_;
+  for (const auto& queue : queues) Call::Arm(description, queue.get());
+}
+
+void PaliGemmaServiceHandler::StartStream(
+    const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  auto description = std::make_shared<StreamGenerateCall::Method>();
+  description->arm = [this](grpc::ServerContext* context, v1::StreamGenerateRequest* request,
+                            StreamGenerateCall::Writer* writer, grpc::ServerCompletionQueue* queue,
+                            void* tag) {
+    service_.RequestStreamGenerate(context, request, writer, queue, queue, tag);
+  };
+  description->handle = [this](std::shared_ptr<StreamGenerateCall> call) {
+    HandleStream(dependencies_, call);
+  };
+  description->counter = counter_;
+  description->stall_timeout = dependencies_.config->stall_timeout;
+  for (const auto& queue : queues) StreamGenerateCall::Arm(description, queue.get());
+}
+
+void PaliGemmaServiceHandler::Start(
+    const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  using S = v1::PaliGemmaService::AsyncService;
+  StartUnary<v1::CaptionRequest, v1::CaptionResponse>("Caption", &S::RequestCaption, queues);
+  StartUnary<v1::AnswerRequest, v1::AnswerResponse>("Answer", &S::RequestAnswer, queues);
+  StartUnary<v1::DetectRequest, v1::DetectResponse>("Detect", &S::RequestDetect, queues);
+  StartUnary<v1::SegmentRequest, v1::SegmentResponse>("Segment", &S::RequestSegment, queues);
+  StartUnary<v1::ReadTextRequest, v1::ReadTextResponse>("ReadText", &S::RequestReadText, queues);
+  StartUnary<v1::GenerateRequest, v1::GenerateResponse>("Generate", &S::RequestGenerate, queues);
+  StartStream(queues);
+}
+
+}  // namespace paligemma

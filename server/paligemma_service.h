@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// PaliGemmaService on completion queues: parse, submit, and answer from the engine's sink.
+#ifndef SERVER_PALIGEMMA_SERVICE_H_
+#define SERVER_PALIGEMMA_SERVICE_H_
+
+#include <grpcpp/server_builder.h>
+
+#include <memory>
+#include <vector>
+
+#include "paligemma/v1/paligemma_service.grpc.pb.h"
+#include "server/call_session.h"
+#include "server/rpc/call.h"
+
+namespace paligemma {
+
+class PaliGemmaServiceHandler {
+ public:
+  // Both must outlive every call.
+  PaliGemmaServiceHandler(const ServiceDependencies& dependencies, rpc::CallCounter* counter)
+      : dependencies_(dependencies), counter_(counter) {}
+  PaliGemmaServiceHandler(const PaliGemmaServiceHandler&) = delete;
+  PaliGemmaServiceHandler& operator=(const PaliGemmaServiceHandler&) = delete;
+
+  grpc::Service* service() { return &service_; }
+
+  // Waits for calls of every method on every queue; once, after the server was started.
+  void Start(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
+
+ private:
+  template <typename Request, typename Response, typename ArmMethod>
+  void StartUnary(const char* name, ArmMethod method,
+                  const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
+  void StartStream(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
+
+  const ServiceDependencies& dependencies_;
+  rpc::CallCounter* const counter_;
+  v1::PaliGemmaService::AsyncService service_;
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_PALIGEMMA_SERVICE_H_

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/request_parser.h"
+
+#include "server/field_checks.h"
+
+namespace paligemma {
+namespace {
+
+// What every request has: model, decoding, options. Image and task are the caller's.
+template <typename Proto>
+Status ReadCommon(const Proto& proto, Method method, bool candidates_allowed,
+                  const ParserOptions& options, TimePoint now, ParsedRequest* out) {
+  out->request.method = method;
+  out->request.arrival = now;
+  PG_RETURN_IF_ERROR(CheckModel(proto.model(), method, options));
+  PG_RETURN_IF_ERROR(ReadGenerationConfig(proto.generation_config(),
+                                          options.manifest->methods.at(method), candidates_allowed,
+                                          options, out));
+  return ReadOptions(proto.options(), now, out);
+}
+
+Status ReadRegion(const v1::NormalizedBox& box, Request* out) {
+  // Negated, so that a NaN is refused as well.
+  const bool valid = box.x_min() >= 0 && box.y_min() >= 0 && box.x_max() <= 1 && box.y_max() <= 1 &&
+                     box.x_min() < box.x_max() && box.y_min() < box.y_max();
+  if (!valid) return InvalidField("region", "", "", "must be a box within [0, 1], min below max");
+  out->region = Box{box.x_min(), box.y_min(), box.x_max(), box.y_max()};
+  return OkStatus();
+}
+
+// Detect and Segment.
+template <typename Proto>
+Status ReadObjectTask(Proto* proto, Method method, const ParserOptions& options, TimePoint now,
+                      ParsedRequest* out) {
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, method, /*candidates_allowed=*/false, options, now, out));
+  PG_RETURN_IF_ERROR(
+      ReadLabels(proto->labels(), options.manifest->limits.max_labels, &out->request));
+  if (!v1::LabelMode_IsValid(proto->label_mode())) {
+    return UnknownEnum("label_mode", proto->label_mode());
+  }
+  out->request.separate_labels = proto->label_mode() == v1::LABEL_MODE_SEPARATE;
+  if (proto->max_object_count() < 0) {
+    return InvalidField("max_object_count", std::to_string(proto->max_object_count()), "0",
+                        "must not be negative");
+  }
+  out->request.max_objects = proto->max_object_count();
+  if (proto->has_min_score()) {
+    if (!(proto->min_score() >= 0 && proto->min_score() <= 1)) {
+      return InvalidField("min_score", std::to_string(proto->min_score()), "1", "must be 0 to 1");
+    }
+    out->response.min_score = proto->min_score();
+  }
+  // Scores need them, whether or not the client wants to see them.
+  if (out->request.sampling.logprobs < 0) out->request.sampling.logprobs = 0;
+  return TakeImage(proto->mutable_image(), "image", options, &out->request);
+}
+
+Status ReadMaskOptions(const v1::SegmentRequest& proto, ResponseOptions* out) {
+  if (!v1::MaskFormat_IsValid(proto.mask_format())) {
+    return UnknownEnum("mask_format", proto.mask_format());
+  }
+  if (!v1::MaskExtent_IsValid(proto.mask_extent())) {
+    return UnknownEnum("mask_extent", proto.mask_extent());
+  }
+  if (proto.mask_format() != v1::MASK_FORMAT_UNSPECIFIED) out->mask_format = proto.mask_format();
+  out->mask_extent = proto.mask_extent();
+  if (out->mask_extent == v1::MASK_EXTENT_UNSPECIFIED) {
+    out->mask_extent =
+        out->mask_format == v1::MASK_FORMAT_RLE ? v1::MASK_EXTENT_IMAGE : v1::MASK_EXTENT_BOX;
+  }
+  const bool boxed =
+      out->mask_format == v1::MASK_FORMAT_SOFT || out->mask_format == v1::MASK_FORMAT_CODES;
+  if (boxed && out->mask_extent == v1::MASK_EXTENT_IMAGE) {
+    return InvalidField("mask_extent", "MASK_EXTENT_IMAGE", "",
+                        "soft masks and codes always cover the box");
+  }
+  if (proto.has_mask_threshold()) {
+    if (!(proto.mask_threshold() > 0 && proto.mask_threshold() < 1)) {
+      return InvalidField("mask_threshold", std::to_string(proto.mask_threshold()), "1",
+                          "must be above 0 and below 1");
+    }
+    out->mask_threshold = proto.mask_threshold();
+  }
+  return OkStatus();
+}
+
+// The error's field, seen from the request around it.
+Status WithPathPrefix(const Status& status, const std::string& prefix) {
+  Status::Metadata metadata = status.metadata();
+  std::string message = status.message();
+  for (auto& [key, value] : metadata) {
+    if (key != "field") continue;
+    if (message.starts_with(value)) message = prefix + message;
+    value = prefix + value;
+  }
+  return Status(status.code(), status.reason(), std::move(message), std::move(metadata));
+}
+
+}  // namespace
+
+StatusOr<ParsedRequest> ParseRequest(v1::CaptionRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kCaption, true, options, now, &out));
+  const MethodSpec& spec = options.manifest->methods.at(Method::kCaption);
+  PG_ASSIGN_OR_RETURN(out.request.language, ReadLanguage(proto->language_code(), spec));
+  if (!v1::CaptionLength_IsValid(proto->length())) return UnknownEnum("length", proto->length());
+  out.request.long_caption = proto->length() == v1::CAPTION_LENGTH_LONG;
+  if (out.request.long_caption && !spec.long_prompt.has_value()) {
+    return InvalidField("length", "CAPTION_LENGTH_LONG", "CAPTION_LENGTH_SHORT",
+                        "the model was tuned for short captions only");
+  }
+  if (proto->has_region()) PG_RETURN_IF_ERROR(ReadRegion(proto->region(), &out.request));
+  PG_RETURN_IF_ERROR(TakeImages(proto->mutable_images(), options, &out.request));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::AnswerRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kAnswer, true, options, now, &out));
+  const MethodSpec& spec = options.manifest->methods.at(Method::kAnswer);
+  PG_ASSIGN_OR_RETURN(out.request.language, ReadLanguage(proto->language_code(), spec));
+  if (proto->question().find_first_not_of(" \t\r\n") == std::string::npos) {
+    return InvalidField("question", "", "", "is empty");
+  }
+  PG_RETURN_IF_ERROR(CheckTextSize(proto->question(), options));
+  out.request.text = proto->question();
+  PG_RETURN_IF_ERROR(TakeImages(proto->mutable_images(), options, &out.request));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::DetectRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  out.response.mask_format = v1::MASK_FORMAT_NONE;
+  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Method::kDetect, options, now, &out));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::SegmentRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Method::kSegment, options, now, &out));
+  PG_RETURN_IF_ERROR(ReadMaskOptions(*proto, &out.response));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::ReadTextRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kRead, false, options, now, &out));
+  PG_RETURN_IF_ERROR(TakeImage(proto->mutable_image(), "image", options, &out.request));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::GenerateRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  ParsedRequest out;
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kGenerate, true, options, now, &out));
+  PG_RETURN_IF_ERROR(CheckTextSize(proto->prompt(), options));
+  out.request.text = proto->prompt();
+  PG_RETURN_IF_ERROR(TakeImages(proto->mutable_images(), options, &out.request));
+  return out;
+}
+
+StatusOr<ParsedRequest> ParseRequest(v1::StreamGenerateRequest* proto, const ParserOptions& options,
+                                     TimePoint now) {
+  v1::TaskRequest* const task = proto->mutable_task();
+  const auto parse = [&]() -> StatusOr<ParsedRequest> {
+    switch (task->task_case()) {
+      case v1::TaskRequest::kCaption:
+        return ParseRequest(task->mutable_caption(), options, now);
+      case v1::TaskRequest::kAnswer:
+        return ParseRequest(task->mutable_answer(), options, now);
+      case v1::TaskRequest::kDetect:
+        return ParseRequest(task->mutable_detect(), options, now);
+      case v1::TaskRequest::kSegment:
+        return ParseRequest(task->mutable_segment(), options, now);
+      case v1::TaskRequest::kReadText:
+        return ParseRequest(task->mutable_read_text(), options, now);
+      case v1::TaskRequest::kGenerate:
+        return ParseRequest(task->mutable_generate(), options, now);
+      case v1::TaskRequest::TASK_NOT_SET:
+        break;
+    }
+    return InvalidField("task", "", "", "holds no task that this server knows");
+  };
+  const char* const names[] = {"",
+                               "task.caption.",
+                               "task.answer.",
+                               "task.segment.",
+                               "task.detect.",
+                               "task.read_text.",
+                               "task.generate."};
+  StatusOr<ParsedRequest> parsed = parse();
+  if (!parsed.ok()) return WithPathPrefix(parsed.status(), names[task->task_case()]);
+  parsed->response.omit_streamed_masks = proto->omit_streamed_masks();
+  return parsed;
+}
+
+Status CheckModelMetadata(const std::string& metadata, const std::string& model,
+                          const ParserOptions& options) {
+  if (metadata.empty() || metadata == (model.empty() ? options.model_name : model)) {
+    return OkStatus();
+  }
+  return InvalidField("model", model.empty() ? options.model_name : model, metadata.substr(0, 128),
+                      "does not match the metadata x-paligemma-model");
+}
+
+}  // namespace paligemma

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/response_builder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "server/object_fields.h"
+
+namespace paligemma {
+namespace {
+
+v1::FinishReason ToProto(FinishReason finish) {
+  switch (finish) {
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kMaxTokens:
+      return v1::FINISH_REASON_MAX_TOKENS;
+    case FinishReason::kTimeBudget:
+      return v1::FINISH_REASON_TIME_BUDGET;
+    case FinishReason::kMaxObjects:
+      return v1::FINISH_REASON_MAX_OBJECTS;
+    case FinishReason::kRepetition:
+      return v1::FINISH_REASON_REPETITION;
+    case FinishReason::kNone:
+      break;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+void SetDuration(Duration duration, google::protobuf::Duration* out) {
+  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+  out->set_seconds(nanos / 1'000'000'000);
+  out->set_nanos(static_cast<int>(nanos % 1'000'000'000));
+}
+
+void FillUsage(const RequestUsage& usage, v1::Usage* out) {
+  out->set_image_count(usage.num_images);
+  out->set_image_token_count(usage.image_tokens);
+  out->set_cached_image_token_count(usage.cached_image_tokens);
+  out->set_prompt_token_count(usage.prompt_tokens);
+  out->set_cached_prompt_token_count(usage.cached_prompt_tokens);
+  out->set_output_token_count(usage.output_tokens);
+}
+
+void FillTiming(const RequestTiming& timing, v1::Timing* out) {
+  SetDuration(timing.queue, out->mutable_queue_duration());
+  SetDuration(timing.preprocess, out->mutable_preprocess_duration());
+  SetDuration(timing.vision, out->mutable_vision_duration());
+  SetDuration(timing.prefill, out->mutable_prefill_duration());
+  SetDuration(timing.decode, out->mutable_decode_duration());
+  SetDuration(timing.postprocess, out->mutable_postprocess_duration());
+  SetDuration(timing.first_token, out->mutable_first_token_duration());
+  SetDuration(timing.total, out->mutable_total_duration());
+}
+
+// The sequences, the most probable first; without log-probabilities, as they were drawn.
+std::vector<const SequenceResult*> BestFirst(const RequestResult& result) {
+  std::vector<const SequenceResult*> order;
+  for (const SequenceResult& sequence : result.sequences) order.push_back(&sequence);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto* a, const auto* b) { return a->sum_logprob > b->sum_logprob; });
+  return order;
+}
+
+// Why the request as a whole ended: with several prompts, the first that is not STOP.
+FinishReason OverallFinish(const RequestResult& result) {
+  for (const SequenceResult& sequence : result.sequences) {
+    if (sequence.finish != FinishReason::kStop) return sequence.finish;
+  }
+  return result.sequences.empty() ? FinishReason::kNone : FinishReason::kStop;
+}
+
+Status NoSequences() { return InternalError("the engine returned no sequence"); }
+
+}  // namespace
+
+void ResponseBuilder::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
+                                  google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const {
+  const auto bytes = [this](TokenId token) {
+    return options_.token_bytes ? std::string(options_.token_bytes(token)) : std::string();
+  };
+  for (const TokenLogprob& token : logprobs) {
+    v1::TokenLogprob* const entry = out->Add();
+    entry->set_token_id(token.token);
+    entry->set_token(bytes(token.token));
+    entry->set_logprob(token.logprob);
+    for (const TokenAlternative& other : token.alternatives) {
+      v1::TokenAlternative* const alternative = entry->add_alternatives();
+      alternative->set_token_id(other.token);
+      alternative->set_token(bytes(other.token));
+      alternative->set_logprob(other.logprob);
+    }
+  }
+}
+
+void ResponseBuilder::FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
+                                    v1::Candidate* candidate) const {
+  candidate->set_text(sequence.text);
+  candidate->set_finish_reason(ToProto(sequence.finish));
+  candidate->set_token_count(sequence.num_generated);
+  candidate->set_matched_stop_sequence(sequence.matched_stop);
+  if (!sequence.logprobs.empty()) candidate->set_sum_logprob(sequence.sum_logprob);
+  if (!context.options.logprobs_asked) return;
+  candidate->set_sum_logprob(sequence.sum_logprob);
+  candidate->mutable_token_ids()->Add(sequence.tokens.begin(), sequence.tokens.end());
+  AddLogprobs(sequence.logprobs, candidate->mutable_logprobs());
+}
+
+void ResponseBuilder::FillInfo(const ResponseContext& context, const RequestResult& result,
+                               const SequenceResult& best, v1::GenerationInfo* info) const {
+  info->set_request_id(context.request_id);
+  info->set_model(options_.model_name);
+  info->set_model_revision(options_.manifest->revision);
+  const bool one_prompt = !context.separate_labels;
+  info->set_finish_reason(ToProto(one_prompt ? best.finish : OverallFinish(result)));
+  FillUsage(result.usage, info->mutable_usage());
+  FillTiming(result.timing, info->mutable_timing());
+  if (context.sampled) info->set_seed(static_cast<int>(result.seed));
+  if (one_prompt) {
+    info->set_raw_text(best.text);
+    if (!result.prompts.empty()) info->set_prompt(result.prompts.front());
+    if (context.options.logprobs_asked) AddLogprobs(best.logprobs, info->mutable_logprobs());
+  } else {
+    for (const SequenceResult& sequence : result.sequences) {
+      if (!info->raw_text().empty()) info->mutable_raw_text()->append("\n");
+      info->mutable_raw_text()->append(sequence.text);
+      if (context.options.logprobs_asked) AddLogprobs(sequence.logprobs, info->mutable_logprobs());
+    }
+    for (const std::string& prompt : result.prompts) {
+      if (!info->prompt().empty()) info->mutable_prompt()->append("\n");
+      info->mutable_prompt()->append(prompt);
+    }
+  }
+  for (const ImageInfo& image : result.images) {
+    v1::ImageInfo* const out = info->add_images();
+    out->set_width(image.width);
+    out->set_height(image.height);
+    out->set_exif_orientation(image.exif_orientation);
+    out->set_mime_type(image.mime_type);
+  }
+}
+
+template <typename Response>
+Status ResponseBuilder::BuildText(const ResponseContext& context, const RequestResult& result,
+                                  std::string* text, Response* response) const {
+  const auto order = BestFirst(result);
+  if (order.empty()) return NoSequences();
+  *text = order.front()->text;
+  if (order.size() > 1 || context.options.logprobs_asked) {
+    for (const SequenceResult* sequence : order) {
+      FillCandidate(context, *sequence, response->add_candidates());
+    }
+  }
+  FillInfo(context, result, *order.front(), response->mutable_info());
+  return OkStatus();
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::CaptionResponse* response) const {
+  return BuildText(context, result, response->mutable_caption(), response);
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::AnswerResponse* response) const {
+  return BuildText(context, result, response->mutable_answer(), response);
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::GenerateResponse* response) const {
+  const auto order = BestFirst(result);
+  if (order.empty()) return NoSequences();
+  const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
+  for (const SequenceResult* sequence : order) {
+    v1::Candidate* const candidate = response->add_candidates();
+    FillCandidate(context, *sequence, candidate);
+    PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, *sequence, image, true));
+    for (v1::DetectedObject& object : objects.found) {
+      *candidate->add_objects() = std::move(object);
+    }
+  }
+  FillInfo(context, result, *order.front(), response->mutable_info());
+  return OkStatus();
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::ReadTextResponse* response) const {
+  if (result.sequences.empty()) return NoSequences();
+  const SequenceResult& best = result.sequences.front();
+  const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
+  PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, best, image, true));
+  std::string text;
+  for (v1::DetectedObject& object : objects.found) {
+    v1::TextRegion* const region = response->add_regions();
+    if (!text.empty()) text += "\n";
+    text += object.label();
+    *region->mutable_text() = std::move(*object.mutable_label());
+    *region->mutable_normalized_box() = object.normalized_box();
+    *region->mutable_pixel_box() = object.pixel_box();
+    if (object.has_score()) region->set_score(object.score());
+  }
+  response->set_text(response->regions().empty() ? best.text : text);
+  FillInfo(context, result, best, response->mutable_info());
+  return OkStatus();
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::DetectResponse* response) const {
+  return BuildObjects(context, result, response);
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::SegmentResponse* response) const {
+  return BuildObjects(context, result, response);
+}
+
+Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
+                              v1::TaskResponse* response) const {
+  switch (context.method) {
+    case Method::kCaption:
+      return Build(context, std::move(result), response->mutable_caption());
+    case Method::kAnswer:
+      return Build(context, std::move(result), response->mutable_answer());
+    case Method::kDetect:
+      return Build(context, std::move(result), response->mutable_detect());
+    case Method::kSegment:
+      return Build(context, std::move(result), response->mutable_segment());
+    case Method::kRead:
+      return Build(context, std::move(result), response->mutable_read_text());
+    case Method::kGenerate:
+      break;
+  }
+  return Build(context, std::move(result), response->mutable_generate());
+}
+
+template <typename Response>
+Status ResponseBuilder::BuildObjects(const ResponseContext& context, const RequestResult& result,
+                                     Response* response) const {
+  if (result.sequences.empty() || result.images.empty()) return NoSequences();
+  std::vector<bool> found(context.labels.size(), false);
+  int num_dropped = 0;
+  bool complete = true;
+  for (const SequenceResult& sequence : result.sequences) {
+    PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, sequence, result.images.front(), true));
+    num_dropped += objects.num_dropped;
+    complete = complete && sequence.finish == FinishReason::kStop;
+    for (v1::DetectedObject& object : objects.found) {
+      if (object.has_label_index()) found[static_cast<size_t>(object.label_index())] = true;
+      *response->add_objects() = std::move(object);
+    }
+  }
+  response->set_dropped_object_count(num_dropped);
+  for (size_t i = 0; complete && i < found.size(); ++i) {
+    if (!found[i]) response->add_absent_label_indexes(static_cast<int>(i));
+  }
+  FillInfo(context, result, result.sequences.front(), response->mutable_info());
+  return OkStatus();
+}
+
+StatusOr<ResponseBuilder::Objects> ResponseBuilder::ObjectsOf(const ResponseContext& context,
+                                                              const SequenceResult& sequence,
+                                                              const ImageInfo& image,
+                                                              bool finished) const {
+  RegionParser parser(options_.manifest->tokens, {context.method == Method::kSegment});
+  for (const TokenId token : sequence.tokens) {
+    parser.Append(token, options_.token_bytes ? options_.token_bytes(token) : std::string_view());
+  }
+  if (finished) parser.Finish(/*cut=*/sequence.finish != FinishReason::kStop);
+  Objects objects;
+  objects.num_dropped = parser.num_dropped();
+  std::vector<int> codes;
+  std::vector<std::pair<size_t, const ParsedObject*>> masked;  // index in `found`
+  const bool wants_mask = context.method != Method::kDetect && context.method != Method::kRead &&
+                          context.options.mask_format != v1::MASK_FORMAT_NONE;
+  for (const ParsedObject& parsed : parser.objects()) {
+    v1::DetectedObject object = ObjectFields(parsed, sequence, image, context.labels);
+    if (context.options.min_score.has_value() && object.score() < *context.options.min_score) {
+      ++objects.num_dropped;
+      continue;
+    }
+    if (wants_mask && parsed.codes.has_value()) {
+      codes.insert(codes.end(), parsed.codes->begin(), parsed.codes->end());
+      masked.emplace_back(objects.found.size(), &parsed);
+    }
+    objects.found.push_back(std::move(object));
+  }
+  if (masked.empty()) return objects;
+  std::vector<float> logits;
+  if (context.options.mask_format != v1::MASK_FORMAT_CODES) {
+    if (options_.mask_decoder == nullptr) return objects;
+    PG_ASSIGN_OR_RETURN(logits, options_.mask_decoder->Decode(codes));
+  }
+  constexpr size_t kSize = MaskDecoder::kSide * MaskDecoder::kSide;
+  for (size_t i = 0; i < masked.size(); ++i) {
+    const auto [index, parsed] = masked[i];
+    const std::span<const float> own =
+        logits.empty() ? std::span<const float>() : std::span(logits).subspan(i * kSize, kSize);
+    PG_RETURN_IF_ERROR(
+        FillMask(context.options, *parsed, own, image, objects.found[index].mutable_mask()));
+  }
+  return objects;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Core's results into the API's responses: candidates, objects with boxes, scores and masks, and
+// how it was all produced. Thread safe; runs on the engine's delivery threads.
+#ifndef SERVER_RESPONSE_BUILDER_H_
+#define SERVER_RESPONSE_BUILDER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/bundle/manifest.h"
+#include "core/model/model_runner.h"
+#include "core/request/request.h"
+#include "core/text/region_parser.h"
+#include "paligemma/v1/paligemma_service.pb.h"
+#include "server/request_parser.h"
+
+namespace paligemma {
+
+// What the builder needs of the request once it has gone to the engine.
+struct ResponseContext {
+  std::string request_id;
+  Method method = Method::kGenerate;
+  std::vector<std::string> labels;
+  bool separate_labels = false;
+  bool sampled = false;  // so that the seed matters
+  ResponseOptions options;
+};
+
+class ResponseBuilder {
+ public:
+  struct Options {
+    const Manifest* manifest = nullptr;   // not owned
+    std::string model_name;               // "models/..."
+    MaskDecoder* mask_decoder = nullptr;  // not owned; null: no masks
+    // The bytes that a token stands for (Tokenizer::TokenBytes).
+    std::function<std::string_view(TokenId)> token_bytes;
+  };
+
+  explicit ResponseBuilder(Options options) : options_(std::move(options)) {}
+
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::CaptionResponse* response) const;
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::AnswerResponse* response) const;
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::DetectResponse* response) const;
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::SegmentResponse* response) const;
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::ReadTextResponse* response) const;
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::GenerateResponse* response) const;
+  // The task's own response, inside.
+  Status Build(const ResponseContext& context, RequestResult result,
+               v1::TaskResponse* response) const;
+
+  // One sequence's objects, in order, as Detect and Segment return them; `finished`: the text will
+  // not grow, so that its last object is complete.
+  struct Objects {
+    std::vector<v1::DetectedObject> found;
+    int num_dropped = 0;
+  };
+  StatusOr<Objects> ObjectsOf(const ResponseContext& context, const SequenceResult& sequence,
+                              const ImageInfo& image, bool finished) const;
+
+  // Log-probabilities of tokens, with their bytes.
+  void AddLogprobs(const std::vector<TokenLogprob>& logprobs,
+                   google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const;
+
+ private:
+  void FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
+                     v1::Candidate* candidate) const;
+  void FillInfo(const ResponseContext& context, const RequestResult& result,
+                const SequenceResult& best, v1::GenerationInfo* info) const;
+  // Response::objects, absent labels and dropped count of Detect and Segment.
+  template <typename Response>
+  Status BuildObjects(const ResponseContext& context, const RequestResult& result,
+                      Response* response) const;
+  template <typename Response>
+  Status BuildText(const ResponseContext& context, const RequestResult& result, std::string* text,
+                   Response* response) const;
+  const Options options_;
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_RESPONSE_BUILDER_H_

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// What unary and streamed calls share: tags, counting, and hearing of a client that went away.
+//
+// A call is armed (waits for a client), arrives, is handled, is finished exactly once, and dies
+// when its last tag came back and nobody holds it. Every tag on a completion queue owns a
+// reference, so a call outlives what is in flight. Events run on the threads of CompletionThreads;
+// Finish and Write may be called from any thread.
+#ifndef SERVER_RPC_CALL_H_
+#define SERVER_RPC_CALL_H_
+
+#include <grpcpp/server_context.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/mutex.h"
+
+namespace paligemma::rpc {
+
+using Trailers = std::vector<std::pair<std::string, std::string>>;
+
+// Counts the calls that exist, armed ones included, and says whether new ones may be armed. Thread
+// safe; outlives every call.
+class CallCounter {
+ public:
+  void Add();
+  void Remove();
+
+  // Runs `arm` unless the server stops. Holds a lock meanwhile, so that no call is armed on a queue
+  // that is being shut down.
+  void ArmUnlessStopping(const std::function<void()>& arm);
+
+  // Nothing is armed after this returns.
+  void StopArming();
+
+  // Waits until no call exists; false when `deadline` passed first.
+  bool WaitForNone(std::chrono::steady_clock::time_point deadline);
+
+ private:
+  Mutex arming_mutex_;
+  bool stopping_ PG_GUARDED_BY(arming_mutex_) = false;
+  Mutex mutex_;
+  CondVar changed_;
+  int num_calls_ PG_GUARDED_BY(mutex_) = 0;
+};
+
+class Call : public std::enable_shared_from_this<Call> {
+ public:
+  enum class Event { kArrived, kDone, kWritten, kFinished, kAlarm };
+
+  // What lies on the completion queue.
+  struct Tag {
+    std::shared_ptr<Call> call;
+    Event event;
+  };
+
+  explicit Call(CallCounter* counter) : counter_(counter) { counter_->Add(); }
+  virtual ~Call() { counter_->Remove(); }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Valid once the call arrived; read only.
+  const grpc::ServerContext& context() const { return context_; }
+  // The metadata value, or an empty string.
+  std::string Metadata(const std::string& key) const;
+
+  // `callback` runs once, on a queue's thread, if the call ends by the client's will, its deadline
+  // or a broken connection; at once, here, if that has already happened.
+  void OnCancel(std::function<void()> callback);
+
+  // Runs an event; called by CompletionThreads only.
+  void Run(Event event, bool ok);
+
+ protected:
+  virtual void OnArrived() = 0;
+  virtual void OnEvent(Event event, bool ok) = 0;
+
+  // Makes the tag that tells of the call's end; before it is armed.
+  void ExpectDone();
+  Tag* NewTag(Event event) { return new Tag{shared_from_this(), event}; }
+
+  CallCounter* const counter_;
+  grpc::ServerContext context_;
+
+ private:
+  Tag* done_tag_ = nullptr;  // the queue's, unless the call never arrives
+
+  Mutex cancel_mutex_;
+  bool cancelled_ PG_GUARDED_BY(cancel_mutex_) = false;
+  std::function<void()> on_cancel_ PG_GUARDED_BY(cancel_mutex_);
+};
+
+}  // namespace paligemma::rpc
+
+#endif  // SERVER_RPC_CALL_H_

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request, a stream of messages. Writes are buffered up to a bound, since who writes must not
+// block and who reads may be slow.
+#ifndef SERVER_RPC_STREAM_CALL_H_
+#define SERVER_RPC_STREAM_CALL_H_
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/support/async_stream.h>
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "server/rpc/call.h"
+
+namespace paligemma::rpc {
+
+template <typename Request, typename Message>
+class StreamCall : public Call {
+ public:
+  using Writer = grpc::ServerAsyncWriter<Message>;
+  struct Method {
+    std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::ServerCompletionQueue*,
+                       void* tag)>
+        arm;
+    std::function<void(std::shared_ptr<StreamCall>)> handle;
+    CallCounter* counter = nullptr;
+    size_t max_buffered_bytes = 1 << 20;
+    // How long one message may wait for its reader once the stream is to end.
+    std::chrono::milliseconds stall_timeout{30'000};
+  };
+
+  static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
+    CallCounter* const counter = method->counter;
+    counter->ArmUnlessStopping([&] {
+      auto call = std::make_shared<StreamCall>(method, queue);
+      call->ExpectDone();
+      method->arm(&call->context_, &call->request_, &call->writer_, queue,
+                  call->NewTag(Event::kArrived));
+    });
+  }
+
+  StreamCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
+      : Call(method->counter), method_(std::move(method)), queue_(queue), writer_(&context_) {}
+
+  Request& request() { return request_; }
+
+  // Lines a message up. False: the reader is too slow for the buffer, and the message was dropped;
+  // the caller then ends the call. Thread safe; without effect after Finish.
+  bool Write(Message message) {
+    MutexLock lock(&mutex_);
+    if (end_.has_value()) return true;
+    const size_t size = message.ByteSizeLong();
+    if (!buffer_.empty() && buffered_bytes_ + size > method_->max_buffered_bytes) return false;
+    buffered_bytes_ += size;
+    buffer_.push_back(std::move(message));
+    Advance();
+    return true;
+  }
+
+  // Replaces the last message that still waits by `merge`'s result, to send fewer of them. False:
+  // none waits. `merge`: bool(Message*), false when it cannot.
+  template <typename Merge>
+  bool MergeIntoLast(Merge merge) {
+    MutexLock lock(&mutex_);
+    if (end_.has_value() || buffer_.size() < (writing_ ? 2u : 1u)) return false;
+    const size_t before = buffer_.back().ByteSizeLong();
+    if (buffered_bytes_ > method_->max_buffered_bytes || !merge(&buffer_.back())) return false;
+    buffered_bytes_ += buffer_.back().ByteSizeLong() - before;
+    return true;
+  }
+
+  // Ends the stream: after what is buffered with OK, else without it. All but the first are
+  // ignored.
+  void Finish(grpc::Status status, Trailers trailers = {}) {
+    MutexLock lock(&mutex_);
+    if (end_.has_value()) return;
+    if (!status.ok()) DropWaiting();
+    end_ = End{std::move(status), std::move(trailers)};
+    Advance();
+    if (writing_) {
+      alarm_.Set(queue_, std::chrono::system_clock::now() + method_->stall_timeout,
+                 NewTag(Event::kAlarm));
+    }
+  }
+
+ private:
+  struct End {
+    grpc::Status status;
+    Trailers trailers;
+  };
+
+  void OnArrived() override {
+    Arm(method_, queue_);
+    method_->handle(std::static_pointer_cast<StreamCall>(shared_from_this()));
+  }
+
+  void OnEvent(Event event, bool ok) override {
+    MutexLock lock(&mutex_);
+    if (event == Event::kWritten) {
+      writing_ = false;
+      buffered_bytes_ -= buffer_.front().ByteSizeLong();
+      buffer_.pop_front();
+      if (!ok) DropWaiting();
+      Advance();
+    } else if (event == Event::kFinished) {
+      alarm_.Cancel();
+    } else if (event == Event::kAlarm && ok) {
+      context_.TryCancel();  // the reader does not read: nothing but the connection can be ended
+    }
+  }
+
+  void DropWaiting() PG_REQUIRES(mutex_) {
+    while (buffer_.size() > (writing_ ? 1u : 0u)) {
+      buffered_bytes_ -= buffer_.back().ByteSizeLong();
+      buffer_.pop_back();
+    }
+  }
+
+  void Advance() PG_REQUIRES(mutex_) {
+    if (writing_ || finished_) return;
+    if (!buffer_.empty()) {
+      writing_ = true;
+      writer_.Write(buffer_.front(), NewTag(Event::kWritten));
+    } else if (end_.has_value()) {
+      finished_ = true;
+      for (const auto& [key, value] : end_->trailers) context_.AddTrailingMetadata(key, value);
+      writer_.Finish(end_->status, NewTag(Event::kFinished));
+    }
+  }
+
+  const std::shared_ptr<const Method> method_;
+  grpc::ServerCompletionQueue* const queue_;
+  Request request_;
+  Writer writer_;
+  Mutex mutex_;
+  // The first one is being written while writing_.
+  std::deque<Message> buffer_ PG_GUARDED_BY(mutex_);
+  size_t buffered_bytes_ PG_GUARDED_BY(mutex_) = 0;
+  bool writing_ PG_GUARDED_BY(mutex_) = false, finished_ PG_GUARDED_BY(mutex_) = false;
+  std::optional<End> end_ PG_GUARDED_BY(mutex_);
+  grpc::Alarm alarm_ PG_GUARDED_BY(mutex_);
+};
+
+}  // namespace paligemma::rpc
+
+#endif  // SERVER_RPC_STREAM_CALL_H_

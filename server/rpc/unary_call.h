@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request, one response.
+#ifndef SERVER_RPC_UNARY_CALL_H_
+#define SERVER_RPC_UNARY_CALL_H_
+
+#include <grpcpp/support/async_unary_call.h>
+
+#include <memory>
+#include <utility>
+
+#include "server/rpc/call.h"
+
+namespace paligemma::rpc {
+
+template <typename Request, typename Response>
+class UnaryCall : public Call {
+ public:
+  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+  // How a method waits for its next call, and what it does with it. Shared by all its calls.
+  struct Method {
+    std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::ServerCompletionQueue*,
+                       void* tag)>
+        arm;
+    std::function<void(std::shared_ptr<UnaryCall>)> handle;
+    CallCounter* counter = nullptr;
+  };
+
+  // Waits for one more call of `method` on `queue`.
+  static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
+    CallCounter* const counter = method->counter;
+    counter->ArmUnlessStopping([&] {
+      auto call = std::make_shared<UnaryCall>(method, queue);
+      call->ExpectDone();
+      method->arm(&call->context_, &call->request_, &call->writer_, queue,
+                  call->NewTag(Event::kArrived));
+    });
+  }
+
+  UnaryCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
+      : Call(method->counter), method_(std::move(method)), queue_(queue), writer_(&context_) {}
+
+  // The handler's own; not to be touched after Finish.
+  Request& request() { return request_; }
+
+  // Ends the call; all but the first are ignored. Thread safe. `response` counts only with OK.
+  void Finish(const grpc::Status& status, const Response& response, const Trailers& trailers = {}) {
+    MutexLock lock(&mutex_);
+    if (finished_) return;
+    finished_ = true;
+    for (const auto& [key, value] : trailers) context_.AddTrailingMetadata(key, value);
+    Tag* const tag = NewTag(Event::kFinished);
+    if (status.ok()) {
+      writer_.Finish(response, status, tag);
+    } else {
+      writer_.FinishWithError(status, tag);
+    }
+  }
+
+ private:
+  void OnArrived() override {
+    Arm(method_, queue_);
+    method_->handle(std::static_pointer_cast<UnaryCall>(shared_from_this()));
+  }
+  void OnEvent(Event, bool) override {}
+
+  const std::shared_ptr<const Method> method_;
+  grpc::ServerCompletionQueue* const queue_;
+  Request request_;
+  Writer writer_;
+  Mutex mutex_;
+  bool finished_ PG_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace paligemma::rpc
+
+#endif  // SERVER_RPC_UNARY_CALL_H_

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one model of this process, from the moment its manifest is read.
+#ifndef SERVER_SERVED_MODEL_H_
+#define SERVER_SERVED_MODEL_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/bundle/manifest.h"
+#include "server/backend.h"
+#include "server/request_parser.h"
+#include "server/response_builder.h"
+#include "server/server_config.h"
+
+namespace paligemma {
+
+// Thread safe.
+class ServedModel {
+ public:
+  // What is there once the weights are. Shared, so that a call outlives a drain.
+  struct Loaded {
+    std::shared_ptr<Backend> backend;
+    std::shared_ptr<const ResponseBuilder> builder;
+    std::vector<std::string> devices;  // for people, "cpu (avx512)"
+  };
+
+  ServedModel(Manifest manifest, const ServerConfig& config)
+      : manifest_(std::move(manifest)),
+        name_("models/" + (config.model_name.empty() ? manifest_.name : config.model_name)) {
+    parser_options_ = {&manifest_, name_, config.max_image_bytes, config.max_image_pixels,
+                       config.allow_ignore_eos};
+  }
+  ServedModel(const ServedModel&) = delete;
+  ServedModel& operator=(const ServedModel&) = delete;
+
+  const Manifest& manifest() const { return manifest_; }
+  const std::string& name() const { return name_; }  // "models/..."
+  const ParserOptions& parser_options() const { return parser_options_; }
+
+  void SetLoaded(Loaded loaded) {
+    MutexLock lock(&mutex_);
+    loaded_ = std::make_shared<const Loaded>(std::move(loaded));
+  }
+  // Null while loading.
+  std::shared_ptr<const Loaded> loaded() const {
+    MutexLock lock(&mutex_);
+    return loaded_;
+  }
+
+ private:
+  const Manifest manifest_;
+  const std::string name_;
+  ParserOptions parser_options_;
+  mutable Mutex mutex_;
+  std::shared_ptr<const Loaded> loaded_ PG_GUARDED_BY(mutex_);
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_SERVED_MODEL_H_

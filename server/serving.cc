@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/serving.h"
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "core/model/torchscript_runner.h"
+#include "server/model_pipeline.h"
+
+namespace paligemma {
+namespace {
+
+class DispatcherBackend : public Backend {
+ public:
+  explicit DispatcherBackend(std::shared_ptr<Dispatcher> dispatcher)
+      : dispatcher_(std::move(dispatcher)) {}
+  StatusOr<Handle> Submit(Request request, std::shared_ptr<ResponseSink> sink) override {
+    return dispatcher_->Submit(std::move(request), std::move(sink));
+  }
+  void Cancel(Handle handle) override { dispatcher_->Cancel(handle); }
+
+ private:
+  const std::shared_ptr<Dispatcher> dispatcher_;
+};
+
+// CPUs that the cgroup (v2) grants, at most those there are.
+int GrantedCpus() {
+  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return cpus;
+  const int granted = static_cast<int>(std::stod(quota) / period + 0.5);
+  return std::clamp(granted, 1, cpus);
+}
+
+MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
+  MetricsInfo info;
+  info.version = ServerVersion();
+  info.model = model.name();
+  info.revision = model.manifest().revision;
+  info.dtype = model.manifest().dtype;
+  info.device = device.device;
+  for (const char* method : {"Caption", "Answer", "Detect", "Segment", "ReadText", "Generate"}) {
+    info.rpcs.push_back({"paligemma.v1.PaliGemmaService", method, "unary"});
+  }
+  info.rpcs.push_back({"paligemma.v1.PaliGemmaService", "StreamGenerate", "server_stream"});
+  for (const char* method : {"ListModels", "GetModel"}) {
+    info.rpcs.push_back({"paligemma.v1.ModelService", method, "unary"});
+  }
+  return info;
+}
+
+DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest& manifest,
+                                      int num_threads) {
+  DispatcherOptions options;
+  options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8);
+  options.max_queued = static_cast<int>(config.max_queued);
+  options.tokens_per_image = manifest.image.tokens;
+  options.scheduler.max_running = static_cast<int>(config.max_running);
+  options.scheduler.max_batch_tokens = static_cast<int>(config.max_batch_tokens);
+  options.scheduler.max_vision_batch = static_cast<int>(config.max_vision_batch);
+  options.scheduler.max_batch_delay = config.max_batch_delay;
+  return options;
+}
+
+double SecondsSince(TimePoint start) {
+  return std::chrono::duration<double>(Clock::Real()->Now() - start).count();
+}
+
+std::string Rounded(double value) {
+  std::string text = std::to_string(value);
+  return text.substr(0, text.find('.') + 3);
+}
+
+}  // namespace
+
+const char* ServerVersion() { return PALIGEMMA_VERSION; }
+
+Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest)
+    : config_(config),
+      device_(device),
+      num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : GrantedCpus()),
+      model_(std::make_unique<ServedModel>(std::move(manifest), config)),
+      log_(config),
+      metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
+      dispatcher_(std::make_shared<Dispatcher>(
+          DispatcherOptionsOf(config, model_->manifest(), num_threads_), metrics_.get())) {
+  dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get()};
+}
+
+Serving::~Serving() {
+  grpc_.reset();
+  management_.reset();
+  model_->SetLoaded({});  // the backend's share of the dispatcher
+  dispatcher_.reset();
+}
+
+StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
+                                                   const DeviceChoice& device) {
+  PG_ASSIGN_OR_RETURN(Manifest manifest, LoadManifest(config.model));
+  return std::unique_ptr<Serving>(new Serving(config, device, std::move(manifest)));
+}
+
+std::string Serving::MetricsText() {
+  const DispatcherStats stats = dispatcher_->Stats();
+  MetricsGauges gauges;
+  gauges.requests_waiting = stats.queued;
+  gauges.requests_running = stats.running;
+  gauges.kv_blocks_used = stats.engine.blocks_used;
+  gauges.kv_blocks_total = stats.engine.blocks_total;
+  gauges.kv_block_size = stats.engine.block_size;
+  return metrics_->ExportText(gauges);
+}
+
+Status Serving::Bind() {
+  ManagementServer::Pages pages;
+  pages.metrics = [this] { return MetricsText(); };
+  pages.configz = [this] { return ConfigToJson(config_); };
+  pages.live = [this] { return lifecycle_.live(); };
+  pages.ready = [this] { return lifecycle_.ready(); };
+  PG_ASSIGN_OR_RETURN(management_, ManagementServer::Start(config_.http_listen, std::move(pages)));
+  PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
+  LogInfo("listening: gRPC " + config_.listen + " (port " + std::to_string(grpc_->port()) +
+          "), HTTP " + config_.http_listen + " (port " + std::to_string(management_->port()) +
+          "); loading the model");
+  return OkStatus();
+}
+
+Status Serving::Load() {
+  const TimePoint start = Clock::Real()->Now();
+  const Manifest& manifest = model_->manifest();
+  PG_ASSIGN_OR_RETURN(tokenizer_,
+                      Tokenizer::Load(config_.model + "/tokenizer.model", manifest.tokens));
+  ImageLimits limits;
+  limits.max_bytes = config_.max_image_bytes;
+  limits.max_pixels = config_.max_image_pixels;
+  PG_ASSIGN_OR_RETURN(auto images, ImagePreparer::Create(manifest.image, limits));
+  TorchScriptRunner::Options options;
+  options.bundle_dir = config_.model;
+  options.manifest = manifest;
+  options.device = device_.device;
+  options.num_threads = num_threads_;
+  options.kv_cache_bytes = config_.kv_cache_mib << 20;
+  options.kv_block_size = static_cast<int>(config_.kv_block_size);
+  options.max_sequences = static_cast<int>(config_.max_running);
+  options.max_vision_batch = static_cast<int>(config_.max_vision_batch);
+  PG_ASSIGN_OR_RETURN(auto runner, TorchScriptRunner::Load(std::move(options)));
+  if (manifest.files.contains("mask_decoder.pt")) {
+    PG_ASSIGN_OR_RETURN(mask_decoder_,
+                        TorchScriptMaskDecoder::Load(config_.model, manifest, num_threads_));
+  }
+  PG_RETURN_IF_ERROR(runner->WarmUp());
+  const ModelSummary summary = runner->summary();
+  Dispatcher::Parts parts;
+  parts.runner = std::move(runner);
+  parts.preprocessor = MakePreprocessor(manifest, *tokenizer_, std::move(images));
+  parts.text = MakeTextStreamFactory(manifest, *tokenizer_);
+  dispatcher_->Start(std::move(parts));
+  ResponseBuilder::Options builder;
+  builder.manifest = &manifest;
+  builder.model_name = model_->name();
+  builder.mask_decoder = mask_decoder_.get();
+  builder.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
+  model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
+                     std::make_shared<const ResponseBuilder>(std::move(builder)),
+                     {device_.device}});
+  LogSummary(summary, SecondsSince(start));
+  SetPhase(Phase::kReady);
+  return OkStatus();
+}
+
+void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
+  const Manifest& manifest = model_->manifest();
+  LogInfo("model " + model_->name() + ": revision " + manifest.revision + ", " +
+          std::to_string(manifest.image.size) + " px, " + std::to_string(manifest.image.tokens) +
+          " image tokens, " + manifest.dtype + ", quantization " + manifest.quantization + ", " +
+          std::to_string((summary.vision_parameters + summary.decoder_parameters) / 1000) +
+          "k parameters, " + std::to_string(summary.weight_bytes >> 20) + " MiB");
+  LogInfo("device " + device_.device + (device_.reason.empty() ? "" : " (" + device_.reason + ")") +
+          ", " + std::to_string(num_threads_) + " threads");
+  LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
+  LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +
+          " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);
+}
+
+void Serving::SetPhase(Phase phase) {
+  lifecycle_.Set(phase);
+  grpc_->SetHealth(lifecycle_.ready(), lifecycle_.live());
+}
+
+bool Serving::Drain(const std::function<bool(std::chrono::milliseconds)>& stop) {
+  SetPhase(Phase::kLeaving);
+  LogInfo("draining: not ready, accepting for another " + FormatDuration(config_.drain_delay));
+  const bool hurry = stop(config_.drain_delay);
+  SetPhase(Phase::kDraining);
+  const Millis patience = hurry ? Millis(0) : config_.drain_timeout;
+  // Ends what is late with SERVER_DRAINING, so that the transport need not cancel it.
+  std::thread drain(
+      [this, patience] { (void)dispatcher_->Drain(Clock::Real()->Now() + patience); });
+  const bool in_time = grpc_->Shutdown(patience + Millis(1000));
+  drain.join();
+  LogInfo(in_time ? "drained" : "drained; some calls had to be ended");
+  return in_time;
+}
+
+}  // namespace paligemma

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/stream_sink.h"
+
+#include <utility>
+
+namespace paligemma {
+namespace {
+
+void AppendTokens(const RequestDelta& delta, SequenceResult* sequence) {
+  sequence->text += delta.text;
+  sequence->tokens.insert(sequence->tokens.end(), delta.tokens.begin(), delta.tokens.end());
+  sequence->logprobs.insert(sequence->logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+}
+
+}  // namespace
+
+StreamSink::StreamSink(std::shared_ptr<StreamGenerateCall> call,
+                       std::unique_ptr<CallSession> session,
+                       std::shared_ptr<const ServedModel::Loaded> model, ImageInfo image)
+    : call_(std::move(call)),
+      session_(std::move(session)),
+      model_(std::move(model)),
+      image_(std::move(image)) {}
+
+bool StreamSink::FindsObjects() const {
+  const Method method = session_->response_context().method;
+  return method == Method::kDetect || method == Method::kSegment;
+}
+
+void StreamSink::OnDelta(RequestDelta delta) {
+  session_->NoteDelta(static_cast<int>(delta.tokens.size()));
+  if (!failure_.ok()) return;
+  const ResponseContext& context = session_->response_context();
+  if (!FindsObjects() || context.options.logprobs_asked) SendText(delta);
+  // Objects of later prompts follow at the end: their index depends on those of the earlier ones.
+  if (FindsObjects() && delta.prompt_index == 0 && image_.width > 0) {
+    AppendTokens(delta, &first_);
+    SendObjects(first_, /*finished=*/false, 0);
+  }
+}
+
+void StreamSink::SendText(const RequestDelta& delta) {
+  if (delta.text.empty() && delta.tokens.empty()) return;
+  v1::StreamGenerateResponse message;
+  v1::TextDelta* const text = message.mutable_delta();
+  text->set_text(delta.text);
+  text->set_token_count(static_cast<int>(delta.tokens.size()));
+  text->set_candidate_index(delta.candidate_index);
+  if (session_->response_context().options.logprobs_asked) {
+    model_->builder->AddLogprobs(delta.logprobs, text->mutable_logprobs());
+  }
+  const bool merged = call_->MergeIntoLast([&message](v1::StreamGenerateResponse* last) {
+    const v1::TextDelta& more = message.delta();
+    if (!last->has_delta() || last->delta().candidate_index() != more.candidate_index()) {
+      return false;
+    }
+    v1::TextDelta* const all = last->mutable_delta();
+    all->mutable_text()->append(more.text());
+    all->set_token_count(all->token_count() + more.token_count());
+    all->mutable_logprobs()->MergeFrom(more.logprobs());
+    return true;
+  });
+  if (!merged) Send(std::move(message));
+}
+
+void StreamSink::SendObjects(const SequenceResult& sequence, bool finished, int first_index) {
+  auto objects =
+      model_->builder->ObjectsOf(session_->response_context(), sequence, image_, finished);
+  if (!objects.ok()) {
+    Fail(objects.status());
+    return;
+  }
+  const int count = static_cast<int>(objects->found.size());
+  for (int i = num_objects_sent_ - first_index; i < count && failure_.ok(); ++i) {
+    v1::StreamGenerateResponse message;
+    *message.mutable_object()->mutable_object() = std::move(objects->found[static_cast<size_t>(i)]);
+    message.mutable_object()->set_object_index(num_objects_sent_++);
+    message.mutable_object()->set_candidate_index(sequence.candidate_index);
+    Send(std::move(message));
+  }
+}
+
+void StreamSink::Send(v1::StreamGenerateResponse message) {
+  if (!failure_.ok() || call_->Write(std::move(message))) return;
+  Fail(Status(StatusCode::kResourceExhausted, Reason::kSlowConsumer,
+              "the client reads the stream too slowly",
+              {{"limit", std::to_string(StreamGenerateCall::Method().max_buffered_bytes)}}));
+}
+
+void StreamSink::Fail(Status status) {
+  failure_ = std::move(status);
+  // Known from the second delta on, at the latest; else the request ends by itself.
+  if (const Backend::Handle handle = handle_.load(std::memory_order_acquire); handle != 0) {
+    model_->backend->Cancel(handle);
+  }
+}
+
+Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
+  if (FindsObjects() && !result.images.empty()) {
+    image_ = result.images.front();
+    int first_index = 0;
+    for (const SequenceResult& sequence : result.sequences) {
+      SendObjects(sequence, /*finished=*/true, first_index);
+      first_index = num_objects_sent_;
+    }
+  }
+  PG_RETURN_IF_ERROR(failure_);
+  const ResponseContext& context = session_->response_context();
+  v1::StreamGenerateResponse message;
+  PG_RETURN_IF_ERROR(model_->builder->Build(context, std::move(result), message.mutable_result()));
+  if (context.options.omit_streamed_masks && message.result().has_segment()) {
+    for (auto& object : *message.mutable_result()->mutable_segment()->mutable_objects()) {
+      object.clear_mask();
+    }
+  }
+  *bytes = message.ByteSizeLong();
+  PG_RETURN_IF_ERROR(session_->CheckSize(*bytes));
+  Send(std::move(message));
+  return failure_;
+}
+
+void StreamSink::OnDone(Status status, RequestResult result) {
+  session_->Note(result);
+  size_t bytes = 0;
+  if (!failure_.ok()) status = failure_;
+  if (status.ok()) status = SendResult(std::move(result), &bytes);
+  CallSession::Outcome outcome = session_->Finish(status, bytes);
+  call_->Finish(std::move(outcome.status), std::move(outcome.trailers));
+}
+
+}  // namespace paligemma

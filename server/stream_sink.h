@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A streamed call's end of the engine: text as it comes, objects as they are complete, one result.
+#ifndef SERVER_STREAM_SINK_H_
+#define SERVER_STREAM_SINK_H_
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "paligemma/v1/paligemma_service.grpc.pb.h"
+#include "server/call_session.h"
+#include "server/rpc/stream_call.h"
+
+namespace paligemma {
+
+using StreamGenerateCall = rpc::StreamCall<v1::StreamGenerateRequest, v1::StreamGenerateResponse>;
+
+class StreamSink : public ResponseSink {
+ public:
+  // `image`: the picture's size when it is known before it is decoded, else zeros; objects then
+  // follow at the end.
+  StreamSink(std::shared_ptr<StreamGenerateCall> call, std::unique_ptr<CallSession> session,
+             std::shared_ptr<const ServedModel::Loaded> model, ImageInfo image);
+
+  void OnDelta(RequestDelta delta) override;
+  void OnDone(Status status, RequestResult result) override;
+
+  // What to cancel when the client does not read; set once, perhaps after the first delta.
+  void SetHandle(Backend::Handle handle) { handle_.store(handle, std::memory_order_release); }
+
+ private:
+  bool FindsObjects() const;
+  void SendText(const RequestDelta& delta);
+  // Sends the complete objects that were not sent yet; the sequence's first has `first_index`.
+  void SendObjects(const SequenceResult& sequence, bool finished, int first_index);
+  void Send(v1::StreamGenerateResponse message);
+  void Fail(Status status);
+  Status SendResult(RequestResult result, size_t* bytes);
+
+  const std::shared_ptr<StreamGenerateCall> call_;
+  const std::unique_ptr<CallSession> session_;
+  const std::shared_ptr<const ServedModel::Loaded> model_;
+  std::atomic<Backend::Handle> handle_{0};
+  Status failure_;  // SLOW_CONSUMER, or a mask that could not be decoded
+  ImageInfo image_;
+  SequenceResult first_;  // what the first prompt's sequence has so far
+  int num_objects_sent_ = 0;
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_STREAM_SINK_H_
