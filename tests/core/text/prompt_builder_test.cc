@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/text/prompt_builder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "tests/core/text/tiny_model.h"
+
+namespace paligemma {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Pair;
+using ::testing::SizeIs;
+
+class PromptBuilderTest : public testing::Test {
+ protected:
+  StatusOr<std::vector<Prompt>> Build() const {
+    return PromptBuilder(manifest_, TinyTokenizer()).Build(request_);
+  }
+  std::string Text() const {
+    const auto prompts = Build();
+    return prompts.ok() ? prompts->at(0).text : prompts.status().ToString();
+  }
+  Status Error() const { return Build().status(); }
+
+  Manifest manifest_ = TinyManifest();
+  Request request_ = MakeRequest();
+
+ private:
+  static Request MakeRequest() {
+    Request request;
+    request.images.resize(1);
+    request.sampling.max_tokens = 8;
+    return request;
+  }
+};
+
+TEST_F(PromptBuilderTest, APrefixIsBosTextNewline) {
+  request_.method = Method::kCaption;
+  const auto prompts = Build();
+  ASSERT_TRUE(prompts.ok());
+  std::vector<TokenId> expected = *TinyTokenizer().EncodePlain("caption en");
+  expected.insert(expected.begin(), manifest_.tokens.bos);
+  expected.push_back(manifest_.tokens.newline);
+  EXPECT_EQ(prompts->at(0).tokens, expected);
+}
+
+TEST_F(PromptBuilderTest, FillsTheTemplateOfEveryMethod) {
+  request_.method = Method::kCaption;
+  request_.language = "de";
+  EXPECT_EQ(Text(), "caption de");
+  request_.long_caption = true;
+  EXPECT_EQ(Text(), "describe de");
+  request_.method = Method::kAnswer;
+  request_.text = "What {lang} {question}?";
+  EXPECT_EQ(Text(), "answer de What {lang} {question}?");
+  request_.method = Method::kRead;
+  EXPECT_EQ(Text(), "ocr");
+  request_.method = Method::kDetect;
+  request_.labels = {"cat", "big dog"};
+  EXPECT_EQ(Text(), "detect cat ; big dog");
+  request_.method = Method::kSegment;
+  EXPECT_EQ(Text(), "segment cat ; big dog");
+}
+
+TEST_F(PromptBuilderTest, SeparateLabelsMakeOnePromptEach) {
+  request_.method = Method::kDetect;
+  request_.labels = {"cat", "dog"};
+  request_.separate_labels = true;
+  const auto prompts = Build();
+  ASSERT_TRUE(prompts.ok());
+  ASSERT_THAT(*prompts, SizeIs(2));
+  EXPECT_EQ(prompts->at(1).text, "detect dog");
+}
+
+TEST_F(PromptBuilderTest, AnEmptyPromptIsLegalInGenerateOnly) {
+  request_.method = Method::kGenerate;
+  EXPECT_THAT(Build()->at(0).tokens, ElementsAre(manifest_.tokens.bos, manifest_.tokens.newline));
+  request_.method = Method::kAnswer;
+  request_.text = " \n";
+  EXPECT_EQ(Error().reason(), Reason::kFieldInvalid);
+  EXPECT_THAT(Error().metadata(), Contains(Pair("field", "question")));
+}
+
+TEST_F(PromptBuilderTest, TrailingNewlinesAreLeftOutAndSpacesKept) {
+  request_.method = Method::kGenerate;
+  request_.text = "cat \n\n";
+  EXPECT_EQ(Text(), "cat ");
+  EXPECT_EQ(Build()->at(0).tokens.back(), manifest_.tokens.newline);
+}
+
+TEST_F(PromptBuilderTest, LocationsAreTokensInGenerateAndTextInAnswer) {
+  request_.text = "<loc0001>";
+  request_.method = Method::kGenerate;
+  EXPECT_THAT(Build()->at(0).tokens, Contains(manifest_.tokens.loc_first + 1));
+  request_.method = Method::kAnswer;
+  EXPECT_THAT(Build()->at(0).tokens, testing::Not(Contains(manifest_.tokens.loc_first + 1)));
+}
+
+TEST_F(PromptBuilderTest, ARegionStandsWhereTheLanguageStood) {
+  request_.method = Method::kCaption;
+  request_.region = Box{.x_min = 0.25f, .y_min = 0, .x_max = 1, .y_max = 0.5f};
+  EXPECT_EQ(Text(), "caption <loc0000><loc0256><loc0512><loc1023>");
+  EXPECT_THAT(Build()->at(0).tokens, Contains(manifest_.tokens.loc_first + 256));
+  manifest_.methods[Method::kCaption].prompt = "cap";
+  EXPECT_EQ(Text(), "cap <loc0000><loc0256><loc0512><loc1023>");
+}
+
+TEST_F(PromptBuilderTest, ABadRegionIsRefused) {
+  request_.method = Method::kCaption;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const Box& box :
+       {Box{0, 0, 0, 1}, Box{0.5f, 0, 0.2f, 1}, Box{0, 0, 1.1f, 1}, Box{nan, 0, 1, 1}}) {
+    request_.region = box;
+    EXPECT_THAT(Error().metadata(), Contains(Pair("field", "region")));
+  }
+}
+
+TEST_F(PromptBuilderTest, AnUnsupportedMethodNamesTheSupportedOnes) {
+  manifest_.methods.erase(Method::kSegment);
+  manifest_.methods.erase(Method::kRead);
+  request_.method = Method::kSegment;
+  request_.labels = {"cat"};
+  EXPECT_EQ(Error().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Error().metadata(), ElementsAre(Pair("method", "Segment"),
+                                              Pair("supported", "Caption,Answer,Detect,Generate")));
+  manifest_.methods[Method::kCaption].long_prompt.reset();
+  request_.method = Method::kCaption;
+  request_.long_caption = true;
+  EXPECT_EQ(Error().reason(), Reason::kMethodUnsupported);
+}
+
+TEST_F(PromptBuilderTest, AnUnsupportedLanguageNamesTheSupportedOnes) {
+  request_.method = Method::kCaption;
+  request_.language = "tlh";
+  EXPECT_EQ(Error().reason(), Reason::kLanguageUnsupported);
+  EXPECT_THAT(Error().metadata(), ElementsAre(Pair("value", "tlh"), Pair("supported", "en,de,fr")));
+}
+
+TEST_F(PromptBuilderTest, LabelsAreChecked) {
+  request_.method = Method::kDetect;
+  const std::vector<std::vector<std::string>> bad = {{},
+                                                     {""},
+                                                     {" "},
+                                                     {"a", "a"},
+                                                     {"a;b"},
+                                                     {"a\nb"},
+                                                     {std::string(129, 'a')},
+                                                     {"\xFF"},
+                                                     std::vector<std::string>(33, "x")};
+  for (const auto& labels : bad) {
+    request_.labels = labels;
+    EXPECT_EQ(Error().reason(), Reason::kFieldInvalid);
+  }
+  request_.labels = {std::string(128, 'a'), "b"};
+  EXPECT_TRUE(Error().ok());
+}
+
+TEST_F(PromptBuilderTest, APromptThatCannotFitIsRefused) {
+  request_.method = Method::kGenerate;
+  request_.text = "4711";  // 4 tokens, with BOS, newline and 9 of the image: 15
+  manifest_.limits.max_input_tokens = 15;
+  EXPECT_TRUE(Error().ok());
+  manifest_.limits.max_input_tokens = 14;
+  EXPECT_EQ(Error().reason(), Reason::kPromptTooLong);
+  EXPECT_THAT(Error().metadata(), ElementsAre(Pair("value", "15"), Pair("limit", "14")));
+  manifest_.limits.max_input_tokens = 100;
+  manifest_.architecture.max_positions = 15 + 8 - 2;
+  EXPECT_EQ(Error().reason(), Reason::kPromptTooLong);
+}
+
+TEST_F(PromptBuilderTest, TextThatIsNotUtf8IsRefused) {
+  request_.text = "caf\xE9";
+  for (Method method : {Method::kGenerate, Method::kAnswer}) {
+    request_.method = method;
+    EXPECT_EQ(Error().reason(), Reason::kFieldInvalid);
+  }
+}
+
+}  // namespace
+}  // namespace paligemma
