@@ -81,7 +81,7 @@ void SetTransforms(png_structp png, png_infop info) {
     png_set_expand_gray_1_2_4_to_8(png);
   }
   if (png_get_bit_depth(png, info) == 16) png_set_strip_16(png);
-  if ((color & PNG_COLOR_MASK_ALPHA) != 0) png_set_strip_alpha(png);
+  png_set_strip_alpha(png);  // a palette may have one too
   if ((color & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png);
 }
 
