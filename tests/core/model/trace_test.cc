@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every layer's residual stream, the vision features and the logits against the reference's, so
 // that a mismatch names its layer: max |a - b| <= 1e-4 max |b|.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
