@@ -19,19 +19,34 @@ from paligemma_export.scratch import Scratch
 from paligemma_export.source import slabs
 
 ATTENTION_LOGIT_STD = 40.0
-EMBEDDING_STD = 0.03
+EMBEDDING_STD = 0.03  # at most; see embedding_std
 FINAL_LOGIT_STD = 9.0
 EOS, EOS_FACTOR = 1, 1.6  # the end comes now and then, so that both ways to finish are seen
+
+
+def embedding_std(numbers: Architecture) -> float:
+    """Small enough that a token does not predict itself through the tied table.
+
+    Its own logit is hidden * std / |residual| standard deviations; 2 * layers branches of about 1 make the residual.
+    """
+    return min(EMBEDDING_STD, 1.5 * math.sqrt(2 * numbers.layers) / numbers.hidden)
 
 
 class RandomSource:
     """Every tensor depends on the seed and its own name only, so that any order of reading gives the same model."""
 
-    def __init__(self, architecture: Architecture, seed: int, dtype: str, scratch: Scratch):
+    def __init__(
+        self,
+        architecture: Architecture,
+        seed: int,
+        dtype: str,
+        scratch: Scratch,
+        attention_std: float = ATTENTION_LOGIT_STD,
+    ):
         self.architecture, self.dtype = architecture, dtype
         self.description = f"random weights, seed {seed}"
         self.digest = hashlib.sha256(f"{architecture}/{seed}/{dtype}".encode()).hexdigest()
-        self._seed, self._scratch = seed, scratch
+        self._seed, self._scratch, self._attention_std = seed, scratch, attention_std
         self._shapes = architecture.tensors()
 
     def tensor(self, name: str) -> Tensor:
@@ -53,9 +68,9 @@ class RandomSource:
         numbers = self.architecture
         fan_in = math.prod(shape[1:])
         if name == "language_model.embed_tokens.weight":
-            return 0.0, EMBEDDING_STD
+            return 0.0, embedding_std(numbers)
         if name == "language_model.norm.weight":
-            return FINAL_LOGIT_STD / (EMBEDDING_STD * math.sqrt(numbers.hidden)) - 1, 0.3
+            return FINAL_LOGIT_STD / (embedding_std(numbers) * math.sqrt(numbers.hidden)) - 1, 0.3
         if name.startswith("language_model.") and len(shape) == 1:
             return 0.0, 0.3
         if "norm" in name:
@@ -65,6 +80,6 @@ class RandomSource:
         if name.endswith("position_embedding.weight"):
             return 0.0, 0.3
         if name.startswith("language_model.") and name.endswith(("q_proj.weight", "k_proj.weight")):
-            element = math.sqrt(ATTENTION_LOGIT_STD / (math.sqrt(numbers.head_dim) * numbers.query_scale))
+            element = math.sqrt(self._attention_std / (math.sqrt(numbers.head_dim) * numbers.query_scale))
             return 0.0, element / math.sqrt(fan_in)
         return 0.0, 1 / math.sqrt(fan_in)
