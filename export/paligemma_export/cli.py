@@ -109,6 +109,13 @@ def _random_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--attention-std",
+        type=float,
+        default=40.0,
+        metavar="X",
+        help="standard deviation of the attention logits; rounding errors grow with it in deep models (default 40)",
+    )
+    parser.add_argument(
         "--checkpoint-output", metavar="DIR", help="also write the weights in Hugging Face layout"
     )
     _add_output_flags(parser)

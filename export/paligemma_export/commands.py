@@ -61,7 +61,11 @@ def random(arguments: argparse.Namespace) -> None:
         options.languages, options.max_images = ["en", "de", "fr"], 2
     with tempfile.TemporaryDirectory(prefix=".paligemma-", dir=_parent(arguments.output)) as scratch:
         source: Source = RandomSource(
-            numbers, arguments.seed, arguments.dtype or "float32", Scratch(Path(scratch))
+            numbers,
+            arguments.seed,
+            arguments.dtype or "float32",
+            Scratch(Path(scratch)),
+            arguments.attention_std,
         )
         if arguments.checkpoint_output:
             description, digest = source.description, source.digest
