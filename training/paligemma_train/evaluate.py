@@ -140,20 +140,20 @@ TABLE = [
 
 
 def score_row(row: Row, model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int,
-              seed: int) -> Values:
+              seed: int, most: int = 160) -> Values:
     found = cases(row, amount, seed)
     pictures = np.stack([pixels(case.scene, model.config.image_size) for case in found])
-    ids = answers(model, words, pictures, [case.example.prompt for case in found], device)
+    ids = answers(model, words, pictures, [case.example.prompt for case in found], device, most)
     return row.score(found, [words.decode(line) for line in ids], codec)
 
 
-def quick_scores(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int = 48) -> str:
+def quick_scores(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int = 24) -> str:
     """A line for progress reports: every measure on few cases."""
     model.eval()
     codec = codec.cpu() if device != "cpu" else codec
     parts = []
     for row in TABLE:
-        values = score_row(row, model, words, codec, device, amount, 1)
+        values = score_row(row, model, words, codec, device, amount, 1, most=48)
         parts.append(f"{row.name} " + "/".join(f"{value:.2f}" for value in values.values()))
     codec.to(device)
     model.train()

@@ -37,7 +37,7 @@ class Plan:
     rate: float = 2e-3
     workers: int = 1
     seed: int = 0
-    report_every: float = 240
+    report_every: float = 300
     stop_after: float = 1e9
 
     def most_things(self, part: float) -> int:

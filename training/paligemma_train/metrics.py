@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from paligemma_train.domain import COLORS, NAMES
-from paligemma_train.language import description
+from paligemma_train.language import description, spot
 from paligemma_train.regions import BINS, matching
 from paligemma_train.scene import Box, Scene
 
@@ -89,11 +89,10 @@ def described(answer: str, scene: Scene) -> tuple[int, int]:
     for part in answer.split(", "):
         words = part.split()
         label, said = " ".join(words[:2]), " ".join(words[2:])
-        for thing in left:
-            if thing.label == label and said in _spots(thing.centre):
-                left.remove(thing)
-                right += 1
-                break
+        named = [thing for thing in left if thing.label == label and said in _spots(thing.centre)]
+        if named:
+            left.remove(next((thing for thing in named if spot(thing) == said), named[0]))
+            right += 1
     return right, max(len(scene.things), len(answer.split(", ")))
 
 

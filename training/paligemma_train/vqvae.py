@@ -89,7 +89,7 @@ class MaskCodec(nn.Module):
 
 def to_input(masks: np.ndarray) -> Tensor:
     """uint8 [m,64,64] -> f32 [m,1,64,64] in [-1,1]."""
-    return torch.from_numpy(masks).float()[:, None] / 127.5 - 1
+    return torch.tensor(masks).float()[:, None] / 127.5 - 1
 
 
 def make_batch(stream: str, index: int, settings: dict[str, Any]) -> np.ndarray:
