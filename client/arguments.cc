@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/arguments.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+namespace paligemma::client {
+namespace {
+
+Status UsageError(std::string message) {
+  return Status(StatusCode::kInvalidArgument, std::move(message));
+}
+
+bool IsPicture(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
+}
+
+std::vector<std::string> SplitLabels(const std::string& text) {
+  std::vector<std::string> labels;
+  std::stringstream stream(text);
+  std::string part;
+  while (std::getline(stream, part, ';')) {
+    const size_t begin = part.find_first_not_of(' ');
+    if (begin == std::string::npos) continue;
+    labels.push_back(part.substr(begin, part.find_last_not_of(' ') - begin + 1));
+  }
+  return labels;
+}
+
+template <typename Request>
+void FillCommon(const Arguments& arguments, Request* request) {
+  if (!arguments.model.empty()) {
+    request->set_model(arguments.model.starts_with("models/") ? arguments.model
+                                                              : "models/" + arguments.model);
+  }
+  v1::GenerationConfig* const config = request->mutable_generation_config();
+  if (arguments.max_tokens) config->set_max_output_tokens(*arguments.max_tokens);
+  if (arguments.temperature) config->set_temperature(*arguments.temperature);
+  if (arguments.top_p) config->set_top_p(*arguments.top_p);
+  if (arguments.top_k) config->set_top_k(*arguments.top_k);
+  if (arguments.seed) config->set_seed(*arguments.seed);
+  if (arguments.candidates) config->set_candidate_count(*arguments.candidates);
+  if (arguments.logprobs) config->set_logprobs(*arguments.logprobs);
+}
+
+template <typename Request>
+Status FillObjectTask(const Arguments& arguments, const std::string& text,
+                      const std::vector<InputImage>& images, Request* request) {
+  if (images.size() != 1) return UsageError(arguments.command + " takes one image in a request");
+  request->mutable_image()->set_content(images.front().bytes);
+  for (const std::string& label : arguments.labels.empty() ? SplitLabels(text) : arguments.labels) {
+    request->add_labels(label);
+  }
+  if (arguments.separate) request->set_label_mode(v1::LABEL_MODE_SEPARATE);
+  if (arguments.min_score) request->set_min_score(*arguments.min_score);
+  FillCommon(arguments, request);
+  return OkStatus();
+}
+
+template <typename Request>
+void FillImages(const Arguments& arguments, const std::vector<InputImage>& images,
+                Request* request) {
+  for (const InputImage& image : images) request->add_images()->set_content(image.bytes);
+  FillCommon(arguments, request);
+}
+
+}  // namespace
+
+StatusOr<std::string> TakeText(Arguments* arguments) {
+  const std::string& command = arguments->command;
+  const bool labelled = (command == "detect" || command == "segment") && arguments->labels.empty();
+  std::string text;
+  if (command == "answer" || command == "generate" || labelled) {
+    if (arguments->positional.size() < 2) {
+      return UsageError(command + " takes images, then the text");
+    }
+    text = std::move(arguments->positional.back());
+    arguments->positional.pop_back();
+  }
+  if (arguments->positional.empty()) return UsageError(command + " takes at least one image");
+  return text;
+}
+
+StatusOr<std::vector<std::string>> ExpandImages(const std::vector<std::string>& names) {
+  std::vector<std::string> expanded;
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (name == "-" || !std::filesystem::is_directory(name, error)) {
+      expanded.push_back(name);
+      continue;
+    }
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(name, error)) {
+      if (IsPicture(entry.path())) found.push_back(entry.path().string());
+    }
+    if (found.empty()) return UsageError(name + ": holds no JPEG, PNG or WebP");
+    std::sort(found.begin(), found.end());
+    expanded.insert(expanded.end(), found.begin(), found.end());
+  }
+  return expanded;
+}
+
+StatusOr<InputImage> ReadImage(const std::string& name) {
+  InputImage image{name, ""};
+  if (name == "-") {
+    image.bytes.assign(std::istreambuf_iterator<char>(std::cin), {});
+    return image;
+  }
+  std::ifstream file(name, std::ios::binary);
+  if (!file) return Status(StatusCode::kNotFound, name + ": cannot be read");
+  image.bytes.assign(std::istreambuf_iterator<char>(file), {});
+  return image;
+}
+
+StatusOr<v1::TaskRequest> MakeTask(const Arguments& arguments, const std::string& text,
+                                   const std::vector<InputImage>& images) {
+  v1::TaskRequest task;
+  const std::string& command = arguments.command;
+  if (command == "caption") {
+    FillImages(arguments, images, task.mutable_caption());
+    task.mutable_caption()->set_language_code(arguments.language);
+    if (arguments.length == "long") task.mutable_caption()->set_length(v1::CAPTION_LENGTH_LONG);
+  } else if (command == "answer") {
+    FillImages(arguments, images, task.mutable_answer());
+    task.mutable_answer()->set_question(text);
+    task.mutable_answer()->set_language_code(arguments.language);
+  } else if (command == "detect") {
+    PG_RETURN_IF_ERROR(FillObjectTask(arguments, text, images, task.mutable_detect()));
+  } else if (command == "segment") {
+    PG_RETURN_IF_ERROR(FillObjectTask(arguments, text, images, task.mutable_segment()));
+  } else if (command == "read") {
+    if (images.size() != 1) return UsageError("read takes one image in a request");
+    task.mutable_read_text()->mutable_image()->set_content(images.front().bytes);
+    FillCommon(arguments, task.mutable_read_text());
+  } else {
+    FillImages(arguments, images, task.mutable_generate());
+    task.mutable_generate()->set_prompt(text);
+  }
+  return task;
+}
+
+}  // namespace paligemma::client
