@@ -174,6 +174,50 @@ TEST_F(RunnerTest, TheImageCacheAnswersUnlessARequestForbidsIt) {
   EXPECT_EQ(a->output, d->output);
 }
 
+// Look-ahead: the second step names the first one's output row instead of a token.
+TEST_F(RunnerTest, AnUnknownTokenComesFromTheStepBefore) {
+  const GoldenSet& set = sets_.front();
+  const auto runner = Load(Options(set));
+  ASSERT_NE(runner, nullptr);
+  const GoldenCase& golden = set.cases.front();
+  const auto sequence = MakeSequence(golden, set.manifest);
+  sequence->sampling.repetition_penalty = 1.0001f;  // its marks must see the token as well
+  Batch first, second;
+  first.num_images = 1;
+  first.rows.push_back({.sequence = sequence.get(), .prefill = true, .block_table = {4, 9, 2, 7}});
+  second.rows.push_back({.sequence = sequence.get(),
+                         .num_cached = 1,
+                         .input_row = 0,
+                         .output_index = 1,
+                         .block_table = {4, 9, 2, 7}});
+  ASSERT_TRUE(runner->Start(first).ok());
+  ASSERT_TRUE(runner->Start(second).ok());
+  EXPECT_EQ(runner->Finish()->outputs[0].token, golden.token_ids[0]);
+  EXPECT_EQ(runner->Finish()->outputs[0].token, golden.token_ids[1]);
+}
+
+TEST_F(RunnerTest, SamplingRepeatsWithItsSeedInAnyBatch) {
+  const GoldenSet& set = sets_.front();
+  const auto runner = Load(Options(set));
+  ASSERT_NE(runner, nullptr);
+  const auto sampled = [&](std::uint64_t seed) {
+    auto sequence = MakeSequence(set.cases[1], set.manifest);
+    sequence->sampling.temperature = 2;
+    sequence->sampling.top_k = 50;
+    sequence->sampling.top_p = 0.95f;
+    sequence->sampling.seed = seed;
+    return sequence;
+  };
+  const auto alone = sampled(std::uint64_t{7} << 32 | 5);
+  Driver(runner.get(), 1).Run({alone.get()});
+  const auto again = sampled(std::uint64_t{7} << 32 | 5), other = sampled(5);
+  const auto greedy = MakeSequence(set.cases[2], set.manifest);
+  Driver(runner.get(), 3).Run({other.get(), greedy.get(), again.get()});
+  EXPECT_EQ(again->output, alone->output);
+  EXPECT_NE(other->output, alone->output);
+  EXPECT_EQ(Text(*greedy), set.cases[2].token_ids);
+}
+
 TEST_F(RunnerTest, MinTokensHoldsEosBack) {
   for (const GoldenSet& set : sets_) {
     const auto golden = std::find_if(set.cases.begin(), set.cases.end(),
