@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/response_builder.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "tests/server/test_manifest.h"
+
+namespace paligemma {
+namespace {
+
+// Every mask is full.
+class FullMaskDecoder : public MaskDecoder {
+ public:
+  StatusOr<std::vector<float>> Decode(const std::vector<int>& codes) override {
+    return std::vector<float>(codes.size() / kNumCodes * kSide * kSide, 1.0f);
+  }
+};
+
+class ResponseBuilderTest : public ::testing::Test {
+ protected:
+  ResponseBuilderTest()
+      : builder_({&manifest_, "models/test", &masks_,
+                  [](TokenId token) { return TestTokenBytes(token); }}) {
+    context_.request_id = "id-1";
+    result_.images.push_back({200, 100, 1, "image/png"});
+    result_.prompts = {"a prompt"};
+  }
+
+  // Locations as y0, x0, y1, x1; a letter of the label; each with its log-probability.
+  static void AddObject(const std::vector<int>& bins, char label, float logprob, bool codes,
+                        SequenceResult* sequence) {
+    const auto add = [&](TokenId token) {
+      sequence->tokens.push_back(token);
+      sequence->logprobs.push_back({token, logprob, {}});
+    };
+    if (!sequence->tokens.empty()) add(10 + 27);  // ";"
+    for (const int bin : bins) add(kLocFirst + bin);
+    for (int i = 0; codes && i < 16; ++i) add(kSegFirst + i);
+    add(10 + 26);  // " "
+    add(10 + (label - 'a'));
+  }
+
+  SequenceResult& AddSequence(FinishReason finish = FinishReason::kStop) {
+    SequenceResult sequence;
+    sequence.finish = finish;
+    result_.sequences.push_back(sequence);
+    return result_.sequences.back();
+  }
+
+  const Manifest manifest_ = TestManifest();
+  FullMaskDecoder masks_;
+  const ResponseBuilder builder_;
+  ResponseContext context_;
+  RequestResult result_;
+};
+
+TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
+  context_.method = Method::kGenerate;
+  for (const float logprob : {-3.0f, -1.0f, -2.0f}) {
+    SequenceResult& sequence = AddSequence();
+    sequence.text = std::to_string(logprob);
+    sequence.sum_logprob = logprob;
+    sequence.tokens = {10, 11};
+    sequence.logprobs = {{10, logprob, {{12, -9}}}, {11, 0, {}}};
+  }
+  v1::GenerateResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_EQ(response.candidates_size(), 3);
+  EXPECT_FLOAT_EQ(response.candidates(0).sum_logprob(), -1);
+  EXPECT_FLOAT_EQ(response.candidates(2).sum_logprob(), -3);
+  EXPECT_EQ(response.info().raw_text(), response.candidates(0).text());
+  EXPECT_EQ(response.candidates(0).token_ids_size(), 0) << "not asked for";
+  context_.options.logprobs_asked = true;
+  response.Clear();
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  EXPECT_THAT(response.candidates(0).token_ids(), ::testing::ElementsAre(10, 11));
+  EXPECT_EQ(response.candidates(0).logprobs(0).token(), "a");
+  EXPECT_EQ(response.candidates(0).logprobs(0).alternatives(0).token(), "c");
+}
+
+TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
+  context_.method = Method::kCaption;
+  context_.sampled = true;
+  AddSequence(FinishReason::kMaxTokens).text = "words";
+  result_.seed = 7;
+  result_.usage.prompt_tokens = 9;
+  result_.timing.queue = std::chrono::milliseconds(1500);
+  v1::CaptionResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  EXPECT_EQ(response.caption(), "words");
+  EXPECT_EQ(response.candidates_size(), 0) << "one candidate is the caption itself";
+  const v1::GenerationInfo& info = response.info();
+  EXPECT_EQ(info.request_id(), "id-1");
+  EXPECT_EQ(info.model(), "models/test");
+  EXPECT_EQ(info.model_revision(), "r1");
+  EXPECT_EQ(info.finish_reason(), v1::FINISH_REASON_MAX_TOKENS);
+  EXPECT_EQ(info.seed(), 7);
+  EXPECT_EQ(info.prompt(), "a prompt");
+  EXPECT_EQ(info.usage().prompt_token_count(), 9);
+  EXPECT_EQ(info.timing().queue_duration().seconds(), 1);
+  EXPECT_EQ(info.images(0).width(), 200);
+}
+
+TEST_F(ResponseBuilderTest, BoxesAndScores) {
+  context_.method = Method::kDetect;
+  context_.labels = {"B", "a"};
+  AddObject({0, 512, 1023, 1023}, 'b', -0.5f, false, &AddSequence());
+  v1::DetectResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_EQ(response.objects_size(), 1);
+  const v1::DetectedObject& object = response.objects(0);
+  EXPECT_EQ(object.label(), "b");
+  EXPECT_FLOAT_EQ(object.normalized_box().x_min(), 0.5f);
+  EXPECT_FLOAT_EQ(object.normalized_box().y_max(), 1023.0f / 1024);
+  EXPECT_EQ(object.pixel_box().x_min(), 100);
+  EXPECT_EQ(object.pixel_box().x_max(), 200);
+  EXPECT_EQ(object.pixel_box().y_max(), 100);
+  EXPECT_NEAR(object.score(), std::exp(-0.5), 1e-6);
+  EXPECT_NEAR(object.box_score(), std::exp(-0.5), 1e-6);
+  EXPECT_EQ(object.label_index(), 0) << "compared without case";
+  EXPECT_FALSE(object.has_mask());
+  EXPECT_THAT(response.absent_label_indexes(), ::testing::ElementsAre(1));
+}
+
+TEST_F(ResponseBuilderTest, ACutAnswerProvesNoAbsence) {
+  context_.method = Method::kDetect;
+  context_.labels = {"a", "b"};
+  AddObject({0, 0, 10, 10}, 'a', 0, false, &AddSequence(FinishReason::kMaxTokens));
+  v1::DetectResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  EXPECT_EQ(response.absent_label_indexes_size(), 0);
+}
+
+TEST_F(ResponseBuilderTest, LowScoresAreDroppedAndCounted) {
+  context_.method = Method::kDetect;
+  context_.options.min_score = 0.5f;
+  SequenceResult& sequence = AddSequence();
+  AddObject({0, 0, 10, 10}, 'a', -0.1f, false, &sequence);
+  AddObject({0, 0, 20, 20}, 'b', -5, false, &sequence);
+  v1::DetectResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_EQ(response.objects_size(), 1);
+  EXPECT_EQ(response.objects(0).label(), "a");
+  EXPECT_EQ(response.dropped_object_count(), 1);
+}
+
+TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
+  context_.method = Method::kSegment;
+  AddObject({0, 0, 512, 512}, 'a', 0, true, &AddSequence());
+  for (const auto& [format, expected] : {std::pair(v1::MASK_FORMAT_PNG, v1::Mask::kPng),
+                                         {v1::MASK_FORMAT_RLE, v1::Mask::kRle},
+                                         {v1::MASK_FORMAT_POLYGON, v1::Mask::kPolygon},
+                                         {v1::MASK_FORMAT_SOFT, v1::Mask::kSoft},
+                                         {v1::MASK_FORMAT_CODES, v1::Mask::kCodes}}) {
+    context_.options.mask_format = format;
+    v1::SegmentResponse response;
+    ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+    ASSERT_EQ(response.objects_size(), 1);
+    const v1::Mask& mask = response.objects(0).mask();
+    EXPECT_EQ(mask.encoding_case(), expected);
+    EXPECT_EQ(mask.region().x_max(), 100);
+    EXPECT_EQ(mask.region().y_max(), 50);
+    if (format != v1::MASK_FORMAT_CODES) {
+      EXPECT_EQ(mask.area_pixel_count(), 100 * 50);
+    }
+  }
+  context_.options.mask_format = v1::MASK_FORMAT_NONE;
+  v1::SegmentResponse response;
+  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  EXPECT_FALSE(response.objects(0).has_mask());
+}
+
+TEST_F(ResponseBuilderTest, WithoutASequenceItIsAnInternalError) {
+  context_.method = Method::kGenerate;
+  v1::GenerateResponse response;
+  EXPECT_EQ(builder_.Build(context_, result_, &response).reason(), Reason::kInternal);
+}
+
+}  // namespace
+}  // namespace paligemma

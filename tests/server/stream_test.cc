@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <thread>
+
+#include "tests/server/test_server.h"
+
+namespace paligemma {
+namespace {
+
+using StreamTest = ServerTest;
+
+RequestDelta Text(const std::string& text) {
+  RequestDelta delta;
+  delta.text = text;
+  delta.tokens = {10};
+  return delta;
+}
+
+TEST_F(StreamTest, DeltasThenOneResult) {
+  BecomeReady();
+  std::thread engine([this] {
+    auto pending = backend_->Take();
+    for (const char* word : {"a ", "few ", "words"}) pending.sink->OnDelta(Text(word));
+    pending.sink->OnDone(OkStatus(), TextResult("a few words"));
+  });
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  std::string text;
+  int num_tokens = 0, num_results = 0;
+  v1::StreamGenerateResponse message;
+  while (reader->Read(&message)) {
+    EXPECT_EQ(num_results, 0) << "the result is last";
+    text += message.delta().text();
+    num_tokens += message.delta().token_count();
+    num_results += message.has_result();
+  }
+  engine.join();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(text, "a few words");
+  EXPECT_EQ(num_tokens, 3);
+  EXPECT_EQ(num_results, 1);
+  EXPECT_EQ(message.result().generate().candidates(0).text(), "a few words");
+}
+
+TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
+  BecomeReady();
+  std::vector<TokenId> tokens;
+  for (const int bin : {0, 0, 512, 512}) tokens.push_back(kLocFirst + bin);
+  tokens.push_back(10);  // "a"
+  std::thread engine([this, tokens] {
+    auto pending = backend_->Take();
+    RequestDelta delta;
+    delta.tokens = tokens;
+    delta.tokens.push_back(10 + 27);  // ";"
+    for (const TokenId token : delta.tokens) delta.logprobs.push_back({token, -0.1f, {}});
+    pending.sink->OnDelta(delta);
+    RequestResult result = TextResult("");
+    result.sequences[0].tokens = delta.tokens;
+    result.sequences[0].logprobs = delta.logprobs;
+    pending.sink->OnDone(OkStatus(), std::move(result));
+  });
+  v1::StreamGenerateRequest request;
+  auto* detect = request.mutable_task()->mutable_detect();
+  auto* raw = detect->mutable_image()->mutable_raw();
+  raw->set_width(8);
+  raw->set_height(8);
+  raw->set_pixel_format(v1::PIXEL_FORMAT_GRAY8);
+  raw->set_data(std::string(64, 'x'));
+  detect->add_labels("a");
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  v1::StreamGenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  ASSERT_TRUE(message.has_object());
+  EXPECT_EQ(message.object().object().label(), "a");
+  EXPECT_EQ(message.object().object().pixel_box().x_max(), 4);
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.result().detect().objects_size(), 1);
+  EXPECT_FALSE(reader->Read(&message));
+  engine.join();
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(StreamTest, ACancelReachesTheEngine) {
+  BecomeReady();
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  backend_->WaitForRequest();
+  context.TryCancel();
+  v1::StreamGenerateResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  backend_->WaitForCancel();
+}
+
+TEST_F(StreamTest, WhoDoesNotReadIsCutOff) {
+  BecomeReady();
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  std::shared_ptr<ResponseSink> sink = backend_->Take().sink;
+  for (int i = 0; i < 400; ++i) sink->OnDelta(Text(std::string(64 << 10, 'x')));
+  sink->OnDone(OkStatus(), TextResult(""));
+  v1::StreamGenerateResponse message;
+  size_t bytes = 0;
+  while (reader->Read(&message)) {
+    bytes += message.delta().text().size();
+    EXPECT_FALSE(message.has_result());
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(status), "SLOW_CONSUMER");
+  EXPECT_LT(bytes, size_t{400} << 16);
+}
+
+TEST_F(StreamTest, AnErrorEndsTheStreamWithoutAResult) {
+  BecomeReady();
+  std::thread engine([this] {
+    auto pending = backend_->Take();
+    pending.sink->OnDelta(Text("half"));
+    pending.sink->OnDone(Status(StatusCode::kInternal, Reason::kNumericFault, "NaN"),
+                         RequestResult());
+  });
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  v1::StreamGenerateResponse message;
+  while (reader->Read(&message)) EXPECT_FALSE(message.has_result());
+  engine.join();
+  EXPECT_EQ(ReasonOf(reader->Finish()), "NUMERIC_FAULT");
+}
+
+}  // namespace
+}  // namespace paligemma
