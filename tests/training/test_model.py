@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from paligemma_train import batches, evaluate, finish, generate, learn, metrics, tasks, tower, vqvae, worlds
-from paligemma_train.feed import pixels
+from paligemma_train.feed import Feed, pixels
 from paligemma_train.model import Config, PaliGemma, prefix_bias
 from paligemma_train.vocabulary import BOS, Vocabulary, train
 
@@ -166,3 +166,13 @@ def test_wrong_answers_score_less() -> None:
     assert metrics.described("red circle nowhere", scene)[0] == 0
     assert metrics.edit_distance("ABC", "AXC") == 1
     assert pixels(scene, 28).shape == (28, 28, 3)
+
+
+def _make(stream: str, index: int, settings: dict) -> int:
+    return index * settings["factor"]
+
+
+def test_feed_keeps_the_order_whatever_the_workers() -> None:
+    feed = Feed(_make, "test", {"factor": 10}, workers=2, start=3)
+    assert [feed.get() for _ in range(6)] == [(index, 10 * index) for index in range(3, 9)]
+    feed.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -42,3 +43,21 @@ class Clock:
             return False
         self._last = now
         return True
+
+
+class Deadline:
+    """Says when to stop: after so many seconds, or soon after SIGTERM or SIGINT, so that the last state is saved."""
+
+    told = False  # for the whole process
+
+    def __init__(self, seconds: float):
+        self._end = time.monotonic() + seconds
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._tell)
+
+    def passed(self) -> bool:
+        return Deadline.told or time.monotonic() > self._end
+
+    def _tell(self, number: int, frame: object) -> None:
+        Deadline.told = True
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once

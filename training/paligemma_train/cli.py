@@ -54,7 +54,12 @@ def _resume_from(options: argparse.Namespace) -> None:
 
 
 def _all(options: argparse.Namespace) -> None:
-    for stage in (_tower, _masks, _tasks, _evaluate, _export):
+    """The tower is left alone once stage 2 has begun, which trains it on."""
+    begun = (options.work / learn.FILE).exists()
+    for stage in (_masks, _tasks, _evaluate, _export) if begun else (_tower, _masks, _tasks, _evaluate, _export):
+        if checkpoint.Deadline.told:
+            print("told to stop; the same command resumes", flush=True)
+            return
         print(f"stage {stage.__name__.removeprefix('_')}, work folder {options.work}", flush=True)
         stage(options)
 

@@ -174,7 +174,8 @@ def table(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, am
             missed += not good
             mark = "" if good else " (missed)"
             print(f"| {row.name} | {measure} | {value:.3f}{mark} | {floor:.2f} | {goal:.2f} |", flush=True)
-            results.append({"prompt": row.name, "measure": measure, "value": value, "floor": floor, "goal": goal})
+            results.append({"prompt": row.name, "measure": measure, "value": None if np.isnan(value) else value,
+                            "floor": floor, "goal": goal})
     if output is not None:
         output.write_text(json.dumps({"cases": amount, "seed": seed, "rows": results}, indent=1) + "\n")
     return missed

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Worker processes that render ahead of the trainer. What comes out depends on the stream's name and the index
-only; with several workers the order may vary, the set may not."""
+only, and comes in the order of the indices, however many workers there are."""
 
 from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ class Feed:
         context = multiprocessing.get_context("spawn")
         self._results = context.Queue(ahead)
         self._orders = context.Queue()
-        self._settings, self._next = settings, start
+        self._settings, self._ordered, self._next = settings, start, start
+        self._early: dict[int, Any] = {}
         self._workers = [context.Process(target=_work, args=(make, stream, self._orders, self._results), daemon=True)
                          for _ in range(workers)]
         for worker in self._workers:
@@ -45,24 +47,28 @@ class Feed:
     def get(self) -> tuple[int, Any]:
         """The next batch with its index."""
         self._order()
-        while True:
+        while self._next not in self._early:
             try:
-                return self._results.get(timeout=60)
+                index, batch = self._results.get(timeout=60)
+                self._early[index] = batch
             except queue.Empty:
                 if not any(worker.is_alive() for worker in self._workers):
                     raise RuntimeError("every rendering worker has died") from None
+        self._next += 1
+        return self._next - 1, self._early.pop(self._next - 1)
 
     def close(self) -> None:
         for worker in self._workers:
             worker.terminate()
 
     def _order(self) -> None:
-        self._orders.put((self._next, self._settings))
-        self._next += 1
+        self._orders.put((self._ordered, self._settings))
+        self._ordered += 1
 
 
 def _work(make: Maker, stream: str, orders: Any, results: Any) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer stops, then stops its workers
     while True:
         index, settings = orders.get()
         results.put((index, make(stream, index, settings)))

@@ -172,10 +172,10 @@ def train(config: Config, work: Path, device: str, plan: Plan) -> None:
         "prompts": plan.prompts, "groups": plan.groups, "most_things": 2}
     feed = Feed(make_batch, f"tasks-{plan.seed}", settings, plan.workers, learner.step)
     clock, saver, began = checkpoint.Clock(plan.report_every), checkpoint.Clock(300), time.monotonic()
-    average, first = None, learner.examples
+    average, first, deadline = None, learner.examples, checkpoint.Deadline(plan.stop_after)
     print(f"tasks: {sum(p.numel() for p in learner.model.parameters()):,} parameters, step {learner.step}, "
           f"{learner.examples} of {plan.examples} examples", flush=True)
-    while learner.examples < plan.examples and time.monotonic() - began < plan.stop_after:
+    while learner.examples < plan.examples and not deadline.passed():
         feed.change(most_things=plan.most_things(learner.examples / plan.examples))
         loss = learner.train_on(feed.get()[1])
         average = loss if average is None else 0.98 * average + 0.02 * loss

@@ -94,7 +94,7 @@ def pretrain(config: Config, work: Path, device: str, images: int, batch: int = 
         step = state["step"]
     settings = {"side": config.image_size, "grid": config.grid, "batch": batch}
     feed = Feed(make_batch, f"tower-{seed}", settings, workers, step)
-    steps, began = images // batch, time.monotonic()
+    steps, began, deadline = images // batch, time.monotonic(), checkpoint.Deadline(stop_after)
     clock, saver = checkpoint.Clock(report_every), checkpoint.Clock(300)
     held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256})
     print(f"tower: {sum(p.numel() for p in parameters):,} parameters, step {step} of {steps}", flush=True)
@@ -103,7 +103,7 @@ def pretrain(config: Config, work: Path, device: str, images: int, batch: int = 
         checkpoint.save(work / FILE, {"tower": tower.state_dict(), "heads": heads.state_dict(), "step": step,
                                       "optimizer": optimizer.state_dict(), "images": step * batch})
 
-    while step < steps and time.monotonic() - began < stop_after:
+    while step < steps and not deadline.passed():
         part = step / steps
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 200) * max(0.05, 1 - part)

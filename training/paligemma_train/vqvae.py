@@ -123,12 +123,13 @@ def train(work: Path, device: str, steps: int, rate: float = 1.5e-3, workers: in
     feed = Feed(make_batch, f"masks-{seed}", settings, workers, step)
     held_out = to_input(make_batch("held-out-masks", 0, {"scenes": 100})).to(device)
     clock, saver, began = checkpoint.Clock(report_every), checkpoint.Clock(120), time.monotonic()
+    deadline = checkpoint.Deadline(stop_after)
 
     def save() -> None:
         checkpoint.save(work / FILE, {"codec": codec.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
         write_npz(work / NPZ, codec)
 
-    while step < steps and time.monotonic() - began < stop_after:
+    while step < steps and not deadline.passed():
         for group in optimizer.param_groups:
             group["lr"] = rate * max(0.05, 1 - step / steps)
         masks = to_input(feed.get()[1]).to(device)
