@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "client/bench.h"
 #include "client/run.h"
 
 namespace {
@@ -10,7 +11,7 @@ namespace {
 using paligemma::client::Arguments;
 
 // Seconds by default: "30", "500ms", "2s", "1m".
-std::chrono::milliseconds Timeout(const std::string& text) {
+std::chrono::milliseconds ReadDuration(const char* flag, const std::string& text) {
   size_t end = 0;
   double number = -1;
   try {
@@ -24,7 +25,7 @@ std::chrono::milliseconds Timeout(const std::string& text) {
                        : unit == "s" || unit.empty() ? 1000
                                                      : -1;
   if (end == 0 || !(number > 0) || scale < 0 || number * scale > 1e9) {
-    throw CLI::ValidationError("--timeout", "write 500ms, 30s or 2m");
+    throw CLI::ValidationError(flag, "write 500ms, 30s or 2m");
   }
   return std::chrono::milliseconds(static_cast<long>(number * scale));
 }
@@ -80,6 +81,25 @@ void AddTask(CLI::App* app, Arguments* arguments) {
   }
 }
 
+void AddBench(CLI::App* app, Arguments* arguments, paligemma::client::BenchOptions* options,
+              std::string* duration, std::string* warmup) {
+  app->add_option("images", arguments->positional, "pictures to send, in turn by chance")
+      ->required();
+  app->add_option("--mix", options->mix, "methods and shares: caption=0.5,answer=0.5")
+      ->capture_default_str();
+  app->add_option("--concurrency", arguments->concurrency, "clients of the closed loop")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app->add_option("--rate", options->rate, "open loop: Poisson arrivals a second");
+  app->add_option("--duration", *duration)->capture_default_str();
+  app->add_option("--warmup", *warmup, "not counted")->capture_default_str();
+  app->add_option("--max-tokens", arguments->max_tokens);
+  app->add_option("--question", options->question)->capture_default_str();
+  app->add_option("--labels", options->labels)->capture_default_str();
+  app->add_option("--prompt", options->prompt)->capture_default_str();
+  app->add_option("--seed", options->seed)->capture_default_str();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -104,14 +124,22 @@ int main(int argc, char** argv) {
                                    std::pair("health", "exits with 0 when the server is ready")}) {
     AddConnection(app.add_subcommand(name, help), &arguments, &timeout);
   }
+  client::BenchOptions bench;
+  std::string duration = "10s", warmup = "1s";
+  CLI::App* const load = app.add_subcommand("bench", "measures latency and throughput");
+  AddConnection(load, &arguments, &timeout);
+  AddBench(load, &arguments, &bench, &duration, &warmup);
   try {
     app.parse(argc, argv);
-    arguments.client.timeout = Timeout(timeout);
+    arguments.client.timeout = ReadDuration("--timeout", timeout);
+    bench.duration = ReadDuration("--duration", duration);
+    bench.warmup = ReadDuration("--warmup", warmup);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? client::kAnswered : client::kWrongUsage;
   }
   arguments.command = app.get_subcommands().front()->get_name();
   if (arguments.command == "models") return client::RunModels(arguments);
   if (arguments.command == "health") return client::RunHealth(arguments);
+  if (arguments.command == "bench") return client::RunBench(arguments, bench);
   return client::RunTask(std::move(arguments));
 }
