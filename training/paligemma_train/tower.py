@@ -19,6 +19,8 @@ from paligemma_train.model import Config, VisionTower
 FILE = "tower.pt"
 _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dense.CHARACTER_CLASSES,
           "right": dense.CHARACTER_CLASSES, "box": 4}
+# how much a patch without a thing or a character counts, so that they do not drown the few with one
+_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.08, "right": 0.08}
 
 
 class DenseHeads(nn.Module):
@@ -48,8 +50,11 @@ def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
 def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
     """Cross-entropies and the distance of box edges on patches with a thing."""
     loss = F.cross_entropy(found["place"], truth["place"])
-    for part in ("color", "name", "left", "right"):
-        loss = loss + F.cross_entropy(found[part].flatten(0, 1), truth[part].flatten(), ignore_index=dense.IGNORED)
+    for part, none_weight in _NONE_WEIGHT.items():
+        weight = torch.ones(found[part].size(-1), device=found[part].device)
+        weight[0] = none_weight
+        loss = loss + F.cross_entropy(found[part].flatten(0, 1), truth[part].flatten(), weight,
+                                      ignore_index=dense.IGNORED)
     on = truth["name"] > 0
     if on.any():
         loss = loss + 5 * F.l1_loss(found["box"][on], truth["box"][on])
