@@ -23,7 +23,6 @@ from paligemma_train.vqvae import MaskCodec
 
 FILE, TOKENIZER = "model.pt", "tokenizer.model"
 _REACH, _SPREAD = 9, 3.0  # soft targets of coordinates: bins either way, deviation
-_DENSE_WEIGHT = 0.15
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,10 @@ class Plan:
 
     def most_things(self, part: float) -> int:
         return 2 if part < 0.08 else 4 if part < 0.25 else 6
+
+    def dense_weight(self, part: float) -> float:
+        """The tower goes on with its dense labels, less and less."""
+        return 0.4 - 0.3 * min(1, part)
 
     def rate_at(self, step: int, part: float) -> float:
         """Warm-up, then half a cosine down to a fiftieth."""
@@ -131,7 +134,8 @@ class Learner:
 
     def train_on(self, batch: Batch) -> float:
         """One step; returns the mean loss of an example."""
-        rate = self.plan.rate_at(self.step, self.examples / self.plan.examples)
+        part = self.examples / self.plan.examples
+        rate = self.plan.rate_at(self.step, part)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         truth = {key: value.to(self.device) for key, value in tower.stack_labels(batch.labels).items()}
@@ -146,8 +150,8 @@ class Learner:
             loss.backward()
             total += loss.item()
         # the groups are done one by one, which keeps memory small; the tower gets their gradients at once
-        torch.autograd.backward([image_rows, _DENSE_WEIGHT * tower.dense_loss(found, truth)],
-                                [seen.grad.to(image_rows.dtype), None])
+        seen_loss = self.plan.dense_weight(part) * tower.dense_loss(found, truth)
+        torch.autograd.backward([image_rows, seen_loss], [seen.grad.to(image_rows.dtype), None])
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
