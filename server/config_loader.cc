@@ -67,13 +67,15 @@ std::optional<std::string> Set(std::string_view name, std::string_view text, Ser
   return result;
 }
 
-bool IsSwitch(std::string_view name) {
-  bool found = false;
+// Whether a flag of this name may stand without a value. One that does not exist may: it is
+// reported for that.
+bool MayStandAlone(std::string_view name) {
+  bool alone = name != "config";
   ServerConfig config;
   ForEachSetting(config, [&](const Setting& setting, auto& field) {
-    if (setting.name == name) found = std::is_same_v<std::decay_t<decltype(field)>, bool>;
+    if (setting.name == name) alone = std::is_same_v<std::decay_t<decltype(field)>, bool>;
   });
-  return found;
+  return alone;
 }
 
 struct Flag {
@@ -95,8 +97,7 @@ std::vector<Flag> SplitFlags(const std::vector<std::string>& arguments,
     Flag flag;
     const size_t equal = text.find('=');
     flag.name = text.substr(2, equal == std::string::npos ? equal : equal - 2);
-    const bool alone = IsSwitch(flag.name) || flag.name == "help" || flag.name == "version" ||
-                       flag.name == "validate-only";
+    const bool alone = MayStandAlone(flag.name);
     if (equal != std::string::npos) {
       flag.value = text.substr(equal + 1);
       flag.has_value = true;

@@ -26,6 +26,7 @@ struct ServerConfig {
   std::int64_t threads = 0;
   std::int64_t kv_cache_mib = 0;
   std::int64_t kv_block_size = 16;
+  std::string kv_cache_dtype = "auto";
   std::int64_t max_running = 64;
   std::int64_t max_batch_tokens = 8192;
   std::int64_t max_vision_batch = 8;
@@ -39,6 +40,7 @@ struct ServerConfig {
   Millis drain_delay{5'000};
   Millis drain_timeout{30'000};
   Millis stall_timeout{30'000};
+  Millis watchdog_timeout{60'000};
   Millis slow_request_threshold{10'000};
   bool log_content = false;
   bool allow_ignore_eos = false;
@@ -77,6 +79,8 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.kv_cache_mib);
   visit(S{"kv-block-size", "N", "token positions in one block of that cache"},
         config.kv_block_size);
+  visit(S{"kv-cache-dtype", "TYPE", "auto, float32 or bfloat16; auto: as the model computes"},
+        config.kv_cache_dtype);
   visit(S{"max-running", "N", "sequences generated at the same time"}, config.max_running);
   visit(S{"max-batch-tokens", "N", "tokens of one step; a longer prompt runs alone"},
         config.max_batch_tokens);
@@ -98,6 +102,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"drain-timeout", "DURATION", "then: time for calls to finish"}, config.drain_timeout);
   visit(S{"stall-timeout", "DURATION", "longest wait for a client that does not read its stream"},
         config.stall_timeout);
+  visit(S{"watchdog-timeout", "DURATION",
+          "a step that takes longer fails the liveness probe; 0: off"},
+        config.watchdog_timeout);
   visit(S{"slow-request-threshold", "DURATION", "slower requests are logged as warnings"},
         config.slow_request_threshold);
   visit(S{"log-content", "", "write prompts and answers to the log"}, config.log_content);

@@ -92,6 +92,12 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
 }
 
 Serving::~Serving() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+    stopped_.NotifyAll();
+  }
+  if (watchdog_.joinable()) watchdog_.join();
   grpc_.reset();
   management_.reset();
   model_->SetLoaded({});  // the backend's share of the dispatcher
@@ -145,6 +151,7 @@ Status Serving::Load() {
   options.num_threads = num_threads_;
   options.kv_cache_bytes = config_.kv_cache_mib << 20;
   options.kv_block_size = static_cast<int>(config_.kv_block_size);
+  options.kv_dtype = config_.kv_cache_dtype;
   options.max_sequences = static_cast<int>(config_.max_running);
   options.max_vision_batch = static_cast<int>(config_.max_vision_batch);
   PG_ASSIGN_OR_RETURN(auto runner, TorchScriptRunner::Load(std::move(options)));
@@ -169,6 +176,7 @@ Status Serving::Load() {
                      {device_.device}});
   LogSummary(summary, SecondsSince(start));
   SetPhase(Phase::kReady);
+  if (config_.watchdog_timeout.count() > 0) watchdog_ = std::thread([this] { Watch(); });
   return OkStatus();
 }
 
@@ -184,6 +192,23 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
   LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
   LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +
           " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);
+}
+
+void Serving::Watch() {
+  const auto period = std::min<Millis>(config_.watchdog_timeout / 4 + Millis(1), Millis(1000));
+  bool stuck = false;
+  while (!stuck) {
+    {
+      MutexLock lock(&mutex_);
+      if (!stopping_) stopped_.WaitUntil(&mutex_, Clock::Real()->Now() + period);
+      if (stopping_) return;
+    }
+    stuck = dispatcher_->Stats().engine.busy &&
+            Clock::Real()->Now() - dispatcher_->LastProgress() > config_.watchdog_timeout;
+  }
+  LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
+           ": the server fails its liveness probe");
+  SetPhase(Phase::kFailed);
 }
 
 void Serving::SetPhase(Phase phase) {

@@ -3,11 +3,12 @@
 #ifndef SERVER_SERVING_H_
 #define SERVER_SERVING_H_
 
-#include <signal.h>
-
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 
+#include "core/base/mutex.h"
 #include "core/base/status.h"
 #include "core/engine/dispatcher.h"
 #include "core/metrics/metrics.h"
@@ -46,6 +47,8 @@ class Serving {
   void SetPhase(Phase phase);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
   std::string MetricsText();
+  // Fails liveness once when the engine is busy and no step ends in time.
+  void Watch();
 
   const ServerConfig& config_;
   const DeviceChoice device_;
@@ -60,6 +63,10 @@ class Serving {
   std::shared_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<ManagementServer> management_;
   std::unique_ptr<GrpcServer> grpc_;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stopping_ PG_GUARDED_BY(mutex_) = false;
+  std::thread watchdog_;
 };
 
 }  // namespace paligemma
