@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/dispatcher.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/engine/sequence_factory.h"
+
+namespace paligemma {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryOverloaded{500};
+constexpr std::chrono::milliseconds kRetryLoading{2000};
+constexpr std::chrono::milliseconds kRetryDraining{100};
+constexpr std::int64_t kBytesPerToken = 4;  // of text, for the estimate
+
+Status Overloaded(const std::string& what) {
+  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
+                "the server is overloaded (" + what + "); try again later",
+                {{"retry_after_ms", std::to_string(kRetryOverloaded.count())}})
+      .WithRetryAfter(kRetryOverloaded);
+}
+
+Status Draining() {
+  return Status(StatusCode::kUnavailable, Reason::kServerDraining,
+                "the server is going away; try another")
+      .WithRetryAfter(kRetryDraining);
+}
+
+Status Late(std::string_view phase) {
+  return Status(StatusCode::kDeadlineExceeded, Reason::kDeadlineExceeded,
+                "the deadline passed before the answer was complete",
+                {{"phase", std::string(phase)}});
+}
+
+Status Cancelled(std::string_view phase) {
+  return Status(StatusCode::kCancelled, Reason::kCancelled, "the client cancelled the call",
+                {{"phase", std::string(phase)}});
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const DispatcherOptions& options, EngineObserver* observer,
+                       const Clock* clock)
+    : options_(options), observer_(observer), clock_(clock) {
+  PG_CHECK(options.num_preprocess_threads > 0 && options.max_queued > 0)
+      << "limits must be positive";
+}
+
+Dispatcher::~Dispatcher() {
+  StopAdmission();
+  Abort(Draining());
+  {
+    // Once every request has ended, delivery has no reason left to call the engine.
+    MutexLock lock(&mutex_);
+    while (!entries_.empty()) ended_.Wait(&mutex_);
+  }
+  StopPreprocessing();
+  engine_.reset();
+  delivery_.reset();
+}
+
+void Dispatcher::Start(Parts parts) {
+  preprocessor_ = std::move(parts.preprocessor);
+  text_ = std::move(parts.text);
+  Delivery::Hooks hooks;
+  hooks.cancel = [this](SequenceId id) { engine_->Cancel(id); };
+  hooks.finish = [this](SequenceId id, FinishReason reason) { engine_->Finish(id, reason); };
+  hooks.on_first_token = [this](RequestId id) { OnFirstToken(id); };
+  hooks.on_ended = [this](RequestId id) { OnEnded(id); };
+  delivery_ = std::make_unique<Delivery>(std::move(hooks), clock_);
+  engine_ = std::make_unique<Engine>(options_.scheduler, std::move(parts.runner), delivery_.get(),
+                                     observer_, clock_);
+  for (int i = 0; i < options_.num_preprocess_threads; ++i) {
+    threads_.emplace_back([this] { PreprocessLoop(); });
+  }
+  MutexLock lock(&mutex_);
+  PG_CHECK(!started_) << "Start() was called twice";
+  started_ = true;
+}
+
+StatusOr<RequestId> Dispatcher::Submit(Request request, std::shared_ptr<ResponseSink> sink) {
+  const Cost cost = Estimate(request);
+  RequestId id = 0;
+  {
+    MutexLock lock(&mutex_);
+    PG_RETURN_IF_ERROR(CheckAdmission(cost, std::min(request.deadline, request.time_budget)));
+    id = next_request_++;
+    if (request.arrival == TimePoint{}) request.arrival = clock_->Now();
+    Entry& entry = entries_[id];
+    entry.request = std::move(request);
+    entry.sink = std::move(sink);
+    entry.tokens = cost.tokens;
+    entry.bytes = cost.bytes;
+    ++num_queued_;
+    queued_tokens_ += cost.tokens;
+    queued_bytes_ += cost.bytes;
+    queue_.push_back(id);
+  }
+  work_.NotifyOne();
+  return id;
+}
+
+Dispatcher::Cost Dispatcher::Estimate(const Request& request) const {
+  Cost cost;
+  std::int64_t text = static_cast<std::int64_t>(request.text.size());
+  for (const std::string& label : request.labels) text += static_cast<std::int64_t>(label.size());
+  cost.bytes = text;
+  for (const ImageInput& image : request.images) {
+    cost.bytes += static_cast<std::int64_t>(image.encoded.size() + image.raw.data.size());
+  }
+  const std::int64_t prompts =
+      request.separate_labels ? std::max<std::int64_t>(1, std::ssize(request.labels)) : 1;
+  const std::int64_t prefix =
+      std::ssize(request.images) * options_.tokens_per_image + text / kBytesPerToken + 1;
+  cost.tokens = prompts * request.num_candidates * prefix;
+  return cost;
+}
+
+Status Dispatcher::CheckAdmission(const Cost& cost, TimePoint deadline) const {
+  if (draining_ || stopping_) return Draining();
+  if (!started_) {
+    return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
+        .WithRetryAfter(kRetryLoading);
+  }
+  if (deadline <= clock_->Now()) return Late("admission");
+  if (num_queued_ >= options_.max_queued) {
+    return Overloaded(std::to_string(num_queued_) + " requests wait");
+  }
+  if (num_queued_ == 0) return OkStatus();
+  if (options_.max_queued_tokens > 0 && queued_tokens_ + cost.tokens > options_.max_queued_tokens) {
+    return Overloaded(std::to_string(queued_tokens_) + " prompt tokens wait");
+  }
+  if (options_.max_queued_bytes > 0 && queued_bytes_ + cost.bytes > options_.max_queued_bytes) {
+    return Overloaded(std::to_string(queued_bytes_) + " bytes wait");
+  }
+  return OkStatus();
+}
+
+void Dispatcher::LeaveQueue(Entry* entry) {
+  if (!std::exchange(entry->counts_as_queued, false)) return;
+  --num_queued_;
+  queued_tokens_ -= entry->tokens;
+  queued_bytes_ -= entry->bytes;
+}
+
+void Dispatcher::PreprocessLoop() {
+  for (;;) {
+    RequestId id = 0;
+    Request request;
+    std::shared_ptr<ResponseSink> sink;
+    std::shared_ptr<std::atomic<bool>> cancelled;
+    {
+      MutexLock lock(&mutex_);
+      while (queue_.empty() && !stopping_) work_.Wait(&mutex_);
+      if (queue_.empty()) return;
+      id = queue_.front();
+      queue_.pop_front();
+      const auto it = entries_.find(id);
+      // Cancelled while it waited: somebody else has its sink.
+      if (it == entries_.end() || it->second.sink == nullptr) continue;
+      it->second.stage = Stage::kPreprocessing;
+      request = std::move(it->second.request);
+      sink = std::move(it->second.sink);
+      it->second.sink = nullptr;
+      cancelled = it->second.cancelled;
+    }
+    Preprocess(id, std::move(request), std::move(sink), std::move(cancelled));
+  }
+}
+
+void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
+                            std::shared_ptr<std::atomic<bool>> cancelled) {
+  const TimePoint began = clock_->Now();
+  const TimePoint deadline = std::min(request.deadline, request.time_budget);
+  const InterruptCheck check = [&]() -> Status {
+    if (cancelled->load()) return Cancelled("preprocess");
+    if (deadline <= clock_->Now()) return Late("preprocess");
+    return OkStatus();
+  };
+  Status status = check();
+  if (status.ok()) {
+    StatusOr<PreparedRequest> prepared = preprocessor_->Prepare(request, check);
+    status = prepared.status();
+    if (status.ok()) {
+      PreparedSequences made =
+          MakeSequences(request, std::move(prepared).value(), *text_, &next_sequence_);
+      for (const auto& sequence : made.sequences) {
+        if (engine_->FitsEver(*sequence)) continue;
+        status = Status(StatusCode::kInvalidArgument, Reason::kPromptTooLong,
+                        "prompt and output need more positions than the KV cache has",
+                        {{"value", std::to_string(sequence->max_positions())},
+                         {"limit", std::to_string(engine_->max_positions())}});
+      }
+      if (status.ok()) {
+        made.delivery.id = id;
+        made.delivery.sink = std::move(sink);
+        made.delivery.result.timing.preprocess = clock_->Now() - began;
+        delivery_->Begin(std::move(made.delivery));
+        Handoff(id, std::move(made.sequences));
+        return;
+      }
+    }
+  }
+  RequestResult result;
+  result.timing.preprocess = clock_->Now() - began;
+  result.timing.total = clock_->Now() - request.arrival;
+  delivery_->Reject(id, std::move(sink), std::move(status), std::move(result));
+}
+
+void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences) {
+  std::vector<SequenceId> ids;
+  for (const auto& sequence : sequences) ids.push_back(sequence->id);
+  std::shared_ptr<std::atomic<bool>> cancelled;
+  {
+    MutexLock lock(&mutex_);
+    const auto it = entries_.find(id);
+    if (it == entries_.end()) return;  // delivery ended it meanwhile
+    it->second.stage = Stage::kSubmitted;
+    it->second.sequences = ids;
+    cancelled = it->second.cancelled;
+  }
+  engine_->Submit(std::move(sequences));
+  // A Cancel() that came between the lock and Submit() found nothing in the engine.
+  if (cancelled->load()) {
+    for (const SequenceId sequence : ids) engine_->Cancel(sequence);
+  }
+}
+
+void Dispatcher::Cancel(RequestId id) {
+  std::shared_ptr<ResponseSink> sink;
+  std::vector<SequenceId> sequences;
+  {
+    MutexLock lock(&mutex_);
+    const auto it = entries_.find(id);
+    if (it == entries_.end()) return;
+    Entry& entry = it->second;
+    entry.cancelled->store(true);
+    if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
+    sequences = entry.sequences;
+  }
+  if (sink != nullptr) delivery_->Reject(id, std::move(sink), Cancelled("queued"), {});
+  for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
+}
+
+void Dispatcher::StopAdmission() {
+  MutexLock lock(&mutex_);
+  draining_ = true;
+}
+
+Status Dispatcher::Drain(TimePoint deadline) {
+  StopAdmission();
+  {
+    MutexLock lock(&mutex_);
+    while (!entries_.empty()) {
+      if (!ended_.WaitUntil(&mutex_, deadline)) break;
+    }
+    if (entries_.empty()) return OkStatus();
+  }
+  Abort(Draining());
+  MutexLock lock(&mutex_);
+  while (!entries_.empty()) ended_.Wait(&mutex_);
+  return Late("drain");
+}
+
+void Dispatcher::Abort(const Status& status) {
+  std::vector<std::pair<RequestId, std::shared_ptr<ResponseSink>>> queued;
+  bool started = false;
+  {
+    MutexLock lock(&mutex_);
+    started = started_;
+    for (auto& [id, entry] : entries_) {
+      entry.cancelled->store(true);
+      if (entry.sink != nullptr) queued.emplace_back(id, std::exchange(entry.sink, nullptr));
+    }
+  }
+  if (!started) return;
+  for (auto& [id, sink] : queued) delivery_->Reject(id, std::move(sink), status, {});
+  delivery_->EndAll(status);
+}
+
+void Dispatcher::StopPreprocessing() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  work_.NotifyAll();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Dispatcher::OnFirstToken(RequestId id) {
+  MutexLock lock(&mutex_);
+  const auto it = entries_.find(id);
+  if (it != entries_.end()) LeaveQueue(&it->second);
+}
+
+void Dispatcher::OnEnded(RequestId id) {
+  {
+    MutexLock lock(&mutex_);
+    const auto it = entries_.find(id);
+    if (it == entries_.end()) return;
+    LeaveQueue(&it->second);
+    entries_.erase(it);
+  }
+  ended_.NotifyAll();
+}
+
+DispatcherStats Dispatcher::Stats() const {
+  DispatcherStats stats;
+  {
+    MutexLock lock(&mutex_);
+    stats.in_flight = static_cast<int>(entries_.size());
+    stats.queued = num_queued_;
+    stats.running = stats.in_flight - stats.queued;
+    stats.started = started_;
+    stats.draining = draining_;
+  }
+  if (stats.started) stats.engine = engine_->Stats();
+  return stats;
+}
+
+TimePoint Dispatcher::LastProgress() const {
+  {
+    MutexLock lock(&mutex_);
+    if (!started_) return clock_->Now();
+  }
+  return engine_->LastProgress();
+}
+
+}  // namespace paligemma

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/engine.h"
+
+#include <utility>
+
+namespace paligemma {
+namespace {
+
+Status StoppedStatus() {
+  return Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down");
+}
+
+bool IsOutOfMemory(const Status& status) { return status.reason() == Reason::kDeviceOutOfMemory; }
+
+}  // namespace
+
+Engine::Engine(const SchedulerOptions& options, std::unique_ptr<ModelRunner> runner,
+               EventReceiver* receiver, EngineObserver* observer, const Clock* clock)
+    : receiver_(receiver),
+      observer_(observer),
+      clock_(clock),
+      runner_(std::move(runner)),
+      kv_(runner_->num_kv_blocks(), runner_->kv_block_size()),
+      scheduler_(options, &kv_),
+      last_progress_(clock->Now().time_since_epoch().count()),
+      thread_([this] { Loop(); }) {}
+
+Engine::~Engine() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  work_.NotifyOne();
+  thread_.join();
+}
+
+void Engine::Submit(std::vector<std::unique_ptr<Sequence>> sequences) {
+  {
+    MutexLock lock(&mutex_);
+    for (auto& sequence : sequences) inbox_.added.push_back(std::move(sequence));
+  }
+  work_.NotifyOne();
+}
+
+void Engine::Cancel(SequenceId id) {
+  {
+    MutexLock lock(&mutex_);
+    inbox_.cancelled.push_back(id);
+  }
+  work_.NotifyOne();
+}
+
+void Engine::Finish(SequenceId id, FinishReason reason) {
+  {
+    MutexLock lock(&mutex_);
+    inbox_.finished.emplace_back(id, reason);
+  }
+  work_.NotifyOne();
+}
+
+EngineStats Engine::Stats() const {
+  EngineStats stats;
+  stats.waiting_sequences = num_waiting_.load();
+  stats.running_sequences = num_running_.load();
+  stats.blocks_used = blocks_used_.load();
+  stats.blocks_total = kv_.num_blocks();
+  stats.block_size = kv_.block_size();
+  stats.busy = busy_.load();
+  return stats;
+}
+
+void Engine::Loop() {
+  while (WaitForWork()) Step();
+  EndAll();
+}
+
+// Returns false when the engine is to stop.
+bool Engine::WaitForWork() {
+  MutexLock lock(&mutex_);
+  while (!stopping_ && inbox_.empty() && idle_) {
+    const TimePoint now = clock_->Now();
+    last_progress_ = now.time_since_epoch().count();
+    if (wake_up_ <= now) break;
+    if (wake_up_ == kNoDeadline) {
+      work_.Wait(&mutex_);
+    } else {
+      work_.WaitUntil(&mutex_, std::chrono::steady_clock::now() + (wake_up_ - now));
+    }
+  }
+  return !stopping_;
+}
+
+void Engine::Step() {
+  TakeInbox();
+  bool planned = true;
+  while (planned && static_cast<int>(in_flight_.size()) < runner_->depth()) {
+    Scheduler::Decision decision = scheduler_.Schedule(clock_->Now());
+    if (decision.num_preempted > 0 && observer_ != nullptr) {
+      observer_->OnPreemptions(decision.num_preempted);
+    }
+    Deliver(std::move(decision.events));
+    planned = !decision.batch.empty();
+    if (planned) {
+      Start(std::move(decision.batch));
+    } else {
+      wake_up_ = decision.wake_up;
+    }
+  }
+  idle_ = !planned && in_flight_.empty();
+  Publish();
+  if (!in_flight_.empty()) FinishOldest();
+  Publish();
+}
+
+void Engine::TakeInbox() {
+  Inbox inbox;
+  {
+    MutexLock lock(&mutex_);
+    std::swap(inbox, inbox_);
+  }
+  const TimePoint now = clock_->Now();
+  for (auto& sequence : inbox.added) scheduler_.Add(std::move(sequence), now);
+  std::vector<StepEvent> events;
+  for (const SequenceId id : inbox.cancelled) {
+    if (auto event = scheduler_.Cancel(id)) events.push_back(*std::move(event));
+  }
+  for (const auto& [id, reason] : inbox.finished) {
+    if (auto event = scheduler_.Finish(id, reason)) events.push_back(*std::move(event));
+  }
+  Deliver(std::move(events));
+}
+
+void Engine::Start(Batch batch) {
+  in_flight_.push_back(std::move(batch));
+  const Status status = runner_->Start(in_flight_.back());
+  if (status.ok()) return;
+  const Batch refused = std::move(in_flight_.back());
+  in_flight_.pop_back();
+  if (IsOutOfMemory(status) && scheduler_.Retry(refused, /*started=*/false)) return;
+  Deliver(scheduler_.FailUnstarted(refused, status));
+}
+
+void Engine::FinishOldest() {
+  StatusOr<StepResult> result = runner_->Finish();
+  const Batch batch = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  last_progress_ = clock_->Now().time_since_epoch().count();
+  if (!result.ok()) {
+    Fail(batch, result.status());
+    return;
+  }
+  if (observer_ != nullptr) {
+    StepStats stats;
+    stats.prefill = batch.rows.front().prefill;
+    stats.num_rows = static_cast<int>(batch.rows.size());
+    stats.num_tokens = batch.num_tokens;
+    stats.num_images = batch.num_images;
+    stats.num_cached_images = result->num_cached_images;
+    stats.vision = result->vision;
+    stats.model = result->model;
+    observer_->OnStep(stats);
+  }
+  Deliver(scheduler_.Commit(batch, std::move(result).value()));
+}
+
+void Engine::Fail(const Batch& batch, const Status& status) {
+  if (IsOutOfMemory(status) && scheduler_.Retry(batch, /*started=*/true)) return;
+  Deliver(scheduler_.Fail(batch, status));
+}
+
+void Engine::Deliver(std::vector<StepEvent> events) {
+  // First, so that who hears of an end finds its blocks free.
+  Publish();
+  if (!events.empty()) receiver_->OnEvents(std::move(events), clock_->Now());
+}
+
+void Engine::Publish() {
+  num_waiting_ = scheduler_.num_waiting();
+  num_running_ = scheduler_.num_running();
+  blocks_used_ = kv_.num_used();
+  busy_ = !idle_;
+}
+
+void Engine::EndAll() {
+  TakeInbox();
+  while (!in_flight_.empty()) FinishOldest();
+  Deliver(scheduler_.EndAll(StoppedStatus()));
+}
+
+}  // namespace paligemma

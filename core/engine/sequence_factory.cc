@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/sequence_factory.h"
+
+#include <random>
+#include <utility>
+
+namespace paligemma {
+namespace {
+
+// A seed that fits the API's positive int32.
+std::uint64_t DrawSeed() {
+  std::random_device device;
+  return device() & 0x7fffffffu;
+}
+
+// splitmix64 (Steele, Lea, Flood 2014), so that neighbouring places draw unrelated numbers.
+std::uint64_t SeedOf(std::uint64_t seed, std::uint64_t place) {
+  if (place == 0) return seed;
+  std::uint64_t z = seed + place * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared,
+                                const TextStreamFactory& text, std::atomic<SequenceId>* next_id) {
+  PreparedSequences made;
+  DeliveryRequest& delivery = made.delivery;
+  RequestResult& result = delivery.result;
+  result.seed = request.seed_set ? request.sampling.seed : DrawSeed();
+  result.images = std::move(prepared.image_infos);
+  result.usage.num_images = static_cast<int>(prepared.images.size());
+  result.usage.image_tokens = result.usage.num_images * prepared.tokens_per_image;
+  result.usage.prompt_tokens = result.usage.image_tokens;
+  delivery.arrival = request.arrival;
+  delivery.logprobs = request.sampling.logprobs >= 0;
+  for (std::size_t p = 0; p < prepared.prompts.size(); ++p) {
+    PreparedPrompt& prompt = prepared.prompts[p];
+    result.usage.prompt_tokens += static_cast<int>(prompt.tokens.size());
+    for (int candidate = 0; candidate < request.num_candidates; ++candidate) {
+      auto sequence = std::make_unique<Sequence>();
+      sequence->id = next_id->fetch_add(1);
+      sequence->images = prepared.images;
+      sequence->tokens_per_image = prepared.tokens_per_image;
+      sequence->prompt = prompt.tokens;
+      sequence->sampling = request.sampling;
+      sequence->sampling.max_tokens = prepared.max_tokens;
+      sequence->sampling.seed = SeedOf(result.seed, made.sequences.size());
+      sequence->priority = request.priority;
+      sequence->arrival = request.arrival;
+      sequence->deadline = request.deadline;
+      sequence->time_budget = request.time_budget;
+      sequence->eos = prepared.eos;
+      delivery.sequences.push_back(sequence->id);
+      delivery.streams.push_back(text.NewStream(request));
+      SequenceResult& outcome = result.sequences.emplace_back();
+      outcome.prompt_index = static_cast<int>(p);
+      outcome.candidate_index = candidate;
+      made.sequences.push_back(std::move(sequence));
+    }
+    result.prompts.push_back(std::move(prompt.text));
+  }
+  return made;
+}
+
+}  // namespace paligemma
