@@ -97,6 +97,10 @@ void CallSession::NoteDelta(int num_tokens) {
 void CallSession::Note(const RequestResult& result) {
   spent_.usage = result.usage;
   spent_.timing = result.timing;
+  for (const SequenceResult& sequence : result.sequences) {
+    spent_.sequences.emplace_back().finish = sequence.finish;
+    spent_.sequences.back().num_generated = sequence.num_generated;
+  }
   record_.timing = result.timing;
   record_.usage = result.usage;
   if (dependencies_.config->log_content && !result.prompts.empty()) {

@@ -67,7 +67,7 @@ class CallSession {
   TimePoint last_delta_{};
   AccessRecord record_;
   ResponseContext context_;
-  RequestResult spent_;  // usage and timing only
+  RequestResult spent_;  // usage, timing and finish reasons only
 };
 
 }  // namespace paligemma
