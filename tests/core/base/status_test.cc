@@ -56,7 +56,7 @@ TEST(StatusTest, MacrosPassTheFirstErrorOn) {
 }
 
 TEST(StatusDeathTest, AValueIsNeverMadeOfOk) {
-  EXPECT_DEATH(StatusOr<int>{OkStatus()}, "needs an error");
+  EXPECT_DEATH({ const StatusOr<int> wrong{OkStatus()}; }, "needs an error");
 }
 
 TEST(ClockTest, TheRealClockNeverGoesBack) {
