@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The synchronous client. Safe to share between threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Union
+
+import grpc
+
+from paligemma_serving import requests, v1
+from paligemma_serving._arguments import split
+from paligemma_serving._transport import DEFAULT_TARGET, DEFAULT_TIMEOUT, Metadata, Settings, multicallables
+from paligemma_serving.errors import IncompleteStreamError, from_rpc_error
+from paligemma_serving.images import ImageSource
+from paligemma_serving.requests import Request
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from paligemma_serving._arguments import (
+        AnswerArguments,
+        CallArguments,
+        CaptionArguments,
+        DetectArguments,
+        GenerateArguments,
+        SegmentArguments,
+    )
+
+Event = Union[v1.TextDelta, v1.ObjectFound]  # noqa: UP007
+Result = Union[  # noqa: UP007
+    v1.CaptionResponse,
+    v1.AnswerResponse,
+    v1.DetectResponse,
+    v1.SegmentResponse,
+    v1.ReadTextResponse,
+    v1.GenerateResponse,
+]
+
+
+class Client:
+    """Calls a PaliGemma server.
+
+    Args:
+        target: HOST:PORT, or dns:///HOST:PORT of a headless Service to spread calls over its pods.
+        timeout: seconds that a call may take unless it says otherwise; None leaves it to the server.
+        credentials: of grpc.ssl_channel_credentials(); None: no TLS.
+        token: bearer token; needs credentials unless the target is this machine.
+        max_attempts: how often to try a call that is UNAVAILABLE, 1 to 5; waits as long as the server asks.
+        health_check: watch grpc.health.v1 and leave servers that are about to stop.
+        wait_for_ready: queue calls until a server can be reached, rather than failing them.
+        metadata: sent with every call.
+        channel_options: further gRPC channel arguments.
+
+    Every method takes the arguments of the function of its name in paligemma_serving.requests and, besides,
+    `timeout`, `request_id` (under which the server logs the call) and `metadata`. All raise PaliGemmaError.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        max_attempts: int = 4,
+        health_check: bool = False,
+        wait_for_ready: bool = False,
+        metadata: Metadata = (),
+        channel_options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        self._settings = Settings(
+            target,
+            timeout,
+            credentials,
+            token,
+            max_attempts,
+            health_check,
+            wait_for_ready,
+            metadata,
+            channel_options,
+        )
+        options = self._settings.options()
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options)
+        )
+        self._unary, self._stream = multicallables(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends calls in flight and closes the connections."""
+        self._channel.close()
+
+    def caption(
+        self, images: ImageSource | Sequence[ImageSource], **arguments: Unpack[CaptionArguments]
+    ) -> v1.CaptionResponse:
+        """Describe the image: `.caption`."""
+        call, rest = split(arguments)
+        return self.send(requests.caption(images, **rest), **call)
+
+    def answer(
+        self, images: ImageSource | Sequence[ImageSource], question: str, **arguments: Unpack[AnswerArguments]
+    ) -> v1.AnswerResponse:
+        """Answer a question about one or several images: `.answer`."""
+        call, rest = split(arguments)
+        return self.send(requests.answer(images, question, **rest), **call)
+
+    def detect(
+        self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[DetectArguments]
+    ) -> v1.DetectResponse:
+        """Find the named things: `.objects`, each with label, pixel_box, score."""
+        call, rest = split(arguments)
+        return self.send(requests.detect(image, labels, **rest), **call)
+
+    def segment(
+        self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[SegmentArguments]
+    ) -> v1.SegmentResponse:
+        """Find the named things and their masks: `.objects`; mask_array(objects[0].mask) gives pixels."""
+        call, rest = split(arguments)
+        return self.send(requests.segment(image, labels, **rest), **call)
+
+    def read_text(self, image: ImageSource, **arguments: Unpack[GenerateArguments]) -> v1.ReadTextResponse:
+        """Read the text in the image: `.text`."""
+        call, rest = split(arguments)
+        return self.send(requests.read_text(image, **rest), **call)
+
+    def generate(
+        self, images: ImageSource | Sequence[ImageSource], prompt: str, **arguments: Unpack[GenerateArguments]
+    ) -> v1.GenerateResponse:
+        """Run a raw prompt: `.candidates[0].text`."""
+        call, rest = split(arguments)
+        return self.send(requests.generate(images, prompt, **rest), **call)
+
+    def models(self, **call: Unpack[CallArguments]) -> list[v1.Model]:
+        """All models and adapters of the server."""
+        models: list[v1.Model] = []
+        token = ""
+        while True:
+            page = self.send(v1.ListModelsRequest(page_token=token), **call)
+            models.extend(page.models)
+            token = page.next_page_token
+            if not token:
+                return models
+
+    def model(self, name: str, **call: Unpack[CallArguments]) -> v1.Model:
+        """One model: its state, its limits, what it can do."""
+        return self.send(v1.GetModelRequest(name=requests.model_name(name)), **call).model
+
+    def send(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        metadata: Metadata = (),
+    ) -> Any:
+        """Sends a request message to the method that takes it."""
+        call = self._settings.call(request, timeout, request_id, metadata)
+        try:
+            return self._unary[type(request)](request, **call.arguments)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, call.request_id) from error
+
+    def stream(
+        self,
+        request: Request,
+        *,
+        omit_streamed_masks: bool = False,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        metadata: Metadata = (),
+    ) -> Stream:
+        """Sends a request built by paligemma_serving.requests; its text and objects arrive one by one."""
+        call = self._settings.call(request, timeout, request_id, metadata)
+        message = requests.task_request(request, omit_streamed_masks)
+        return Stream(self._stream(message, **call.arguments), call.request_id)
+
+
+class Stream:
+    """Iterates over TextDelta and ObjectFound. Afterwards `result()` is the unary response.
+
+    Leaving a `with` block, or cancel(), ends the call on the server too.
+    """
+
+    def __init__(self, call: Any, request_id: str) -> None:
+        self._call = call
+        self._result: Result | None = None
+        self.request_id = request_id
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for message in self._call:
+                event = message.WhichOneof("event")
+                if event == "result":
+                    self._result = result_of(message)
+                elif event is not None:
+                    yield getattr(message, event)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self.request_id) from error
+        if self._result is None:
+            raise incomplete(self.request_id)
+
+    def result(self) -> Result:
+        """Reads the stream to its end and returns the final response."""
+        if self._result is None:
+            for _ in self:
+                pass
+        assert self._result is not None  # the loop has raised otherwise
+        return self._result
+
+    def cancel(self) -> None:
+        """Ends the call; nothing happens if it has ended."""
+        self._call.cancel()
+
+
+def result_of(message: v1.StreamGenerateResponse) -> Any:
+    """The typed response within a stream's last message; None if it is of no known kind."""
+    kind = message.result.WhichOneof("result")
+    return None if kind is None else getattr(message.result, kind)
+
+
+def incomplete(request_id: str) -> IncompleteStreamError:
+    """The error of a stream without a result."""
+    return IncompleteStreamError(
+        "the stream ended without a result", code=grpc.StatusCode.INTERNAL, request_id=request_id
+    )

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_FIELD_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_IMAGE_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_IMAGE_FORMAT_UNSUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_IMAGE_CORRUPT: _ClassVar[ErrorReason]
+    ERROR_REASON_IMAGE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_IMAGE_TOO_COMPLEX: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_METHOD_UNSUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_LANGUAGE_UNSUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_SERVER_OVERLOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_SERVER_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_LOADING: _ClassVar[ErrorReason]
+    ERROR_REASON_DEVICE_OUT_OF_MEMORY: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_SLOW_CONSUMER: _ClassVar[ErrorReason]
+    ERROR_REASON_RESPONSE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_CANCELLED: _ClassVar[ErrorReason]
+    ERROR_REASON_CREDENTIALS_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_NUMERIC_FAULT: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_FIELD_INVALID: ErrorReason
+ERROR_REASON_IMAGE_MISSING: ErrorReason
+ERROR_REASON_IMAGE_FORMAT_UNSUPPORTED: ErrorReason
+ERROR_REASON_IMAGE_CORRUPT: ErrorReason
+ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason
+ERROR_REASON_IMAGE_TOO_COMPLEX: ErrorReason
+ERROR_REASON_PROMPT_TOO_LONG: ErrorReason
+ERROR_REASON_METHOD_UNSUPPORTED: ErrorReason
+ERROR_REASON_LANGUAGE_UNSUPPORTED: ErrorReason
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason
+ERROR_REASON_SERVER_OVERLOADED: ErrorReason
+ERROR_REASON_SERVER_DRAINING: ErrorReason
+ERROR_REASON_MODEL_LOADING: ErrorReason
+ERROR_REASON_DEVICE_OUT_OF_MEMORY: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_SLOW_CONSUMER: ErrorReason
+ERROR_REASON_RESPONSE_TOO_LARGE: ErrorReason
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
+ERROR_REASON_CANCELLED: ErrorReason
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason
+ERROR_REASON_PERMISSION_DENIED: ErrorReason
+ERROR_REASON_NUMERIC_FAULT: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
