@@ -124,6 +124,7 @@ class Scheduler {
   void Preempt(Entry* entry);
   void AddRow(Entry* entry, BatchRow row, Batch* batch);
   void Record(const Batch& batch, bool prefill);
+  Step TakeNewest();
 
   // Takes a step's rows off the books; calls `visit` with each that still counts.
   template <typename Visitor>

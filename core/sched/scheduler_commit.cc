@@ -96,9 +96,18 @@ std::vector<StepEvent> Scheduler::Fail(const Batch& batch, const Status& status)
 std::vector<StepEvent> Scheduler::FailUnstarted(const Batch& batch, const Status& status) {
   PG_CHECK(!in_flight_.empty() && in_flight_.back().rows.size() == batch.rows.size())
       << "a step fails that was not the newest";
+  return FailStep(TakeNewest(), status);
+}
+
+// The step before becomes the newest again: look-ahead rows refer to its rows.
+Scheduler::Step Scheduler::TakeNewest() {
   Step step = std::move(in_flight_.back());
   in_flight_.pop_back();
-  return FailStep(std::move(step), status);
+  if (in_flight_.empty()) return step;
+  for (std::size_t i = 0; i < in_flight_.back().rows.size(); ++i) {
+    in_flight_.back().rows[i].entry->newest_row = static_cast<int>(i);
+  }
+  return step;
 }
 
 bool Scheduler::Retry(const Batch& batch, bool started) {
@@ -107,11 +116,12 @@ bool Scheduler::Retry(const Batch& batch, bool started) {
   PG_CHECK(planned.rows.size() == batch.rows.size()) << "a step is retried out of order";
   if (!planned.prefill || planned.rows.size() < 2) return false;
   max_prefill_rows_ = static_cast<int>(planned.rows.size()) / 2;
-  Step step = planned;
+  Step step;
   if (started) {
+    step = std::move(in_flight_.front());
     in_flight_.pop_front();
   } else {
-    in_flight_.pop_back();
+    step = TakeNewest();
   }
   Close(std::move(step), [&](Entry* entry, int) {
     running_.erase(entry->key);
