@@ -79,9 +79,8 @@ StepEvent Scheduler::CommitRow(Entry* entry, const Batch& batch, const StepResul
 
 std::vector<StepEvent> Scheduler::FailStep(Step step, const Status& status) {
   std::vector<StepEvent> events;
-  Close(std::move(step), [&](Entry* entry, int) {
-    events.push_back(End(entry, status, FinishReason::kNone));
-  });
+  Close(std::move(step),
+        [&](Entry* entry, int) { events.push_back(End(entry, status, FinishReason::kNone)); });
   return events;
 }
 
