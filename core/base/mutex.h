@@ -4,6 +4,7 @@
 #ifndef CORE_BASE_MUTEX_H_
 #define CORE_BASE_MUTEX_H_
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -62,8 +63,10 @@ class CondVar {
   bool WaitUntil(Mutex* mutex, std::chrono::steady_clock::time_point deadline) PG_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     // system_clock underneath: ThreadSanitizer of clang 14 does not know pthread_cond_clockwait.
-    const auto wall =
-        std::chrono::system_clock::now() + (deadline - std::chrono::steady_clock::now());
+    // A year at most, so that TimePoint::max() does not overflow.
+    const auto remaining = std::min<std::chrono::steady_clock::duration>(
+        deadline - std::chrono::steady_clock::now(), std::chrono::hours(24 * 365));
+    const auto wall = std::chrono::system_clock::now() + remaining;
     const bool in_time = condition_.wait_until(lock, wall) == std::cv_status::no_timeout;
     lock.release();
     return in_time;

@@ -194,7 +194,9 @@ void Delivery::EndStream(Live* live, int index, const StepEvent& event) {
   stream.ended = true;
   --live->num_open;
   routes_.erase(event.sequence);
-  if (!event.status.ok() && live->status.ok() && !stream.closed) {
+  // A time budget that ends takes only the sequences with it that have nothing to show.
+  stream.late = event.finish == FinishReason::kTimeBudget && !event.status.ok();
+  if (!event.status.ok() && live->status.ok() && !stream.closed && !stream.late) {
     live->status = event.status;
     for (std::size_t i = 0; i < live->streams.size(); ++i) {
       if (!live->streams[i].ended) hooks_.cancel(live->request.sequences[i]);
@@ -203,6 +205,9 @@ void Delivery::EndStream(Live* live, int index, const StepEvent& event) {
   if (stream.closed) return;
   if (event.status.ok()) Show(live, index, stream.text->Flush());
   if (!stream.closed) CloseStream(live, index, event.finish, "");
+  const bool all_late = std::all_of(live->streams.begin(), live->streams.end(),
+                                    [](const Stream& other) { return other.late; });
+  if (all_late && live->status.ok()) live->status = event.status;
 }
 
 void Delivery::SendDeltas(Live* live) {

@@ -96,6 +96,7 @@ class Delivery final : public EventReceiver {
     RequestDelta delta;   // of this round
     bool closed = false;  // no more text: it ended, here or in the engine
     bool ended = false;   // the engine let go of it
+    bool late = false;    // its time budget ended before its first token
   };
   struct Live {
     DeliveryRequest request;

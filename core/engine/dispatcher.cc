@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kRetryOverloaded{500};
 constexpr std::chrono::milliseconds kRetryLoading{2000};
 constexpr std::chrono::milliseconds kRetryDraining{100};
+// How long the end of a drain waits for a step in progress.
+constexpr std::chrono::seconds kAbortGrace{5};
 constexpr std::int64_t kBytesPerToken = 4;  // of text, for the estimate
 
 Status Overloaded(const std::string& what) {
@@ -241,7 +243,7 @@ void Dispatcher::Cancel(RequestId id) {
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
   }
-  if (sink != nullptr) delivery_->Reject(id, std::move(sink), Cancelled("queued"), {});
+  if (sink != nullptr) delivery_->Reject(id, std::move(sink), Cancelled("queue"), {});
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
 
@@ -260,8 +262,11 @@ Status Dispatcher::Drain(TimePoint deadline) {
     if (entries_.empty()) return OkStatus();
   }
   Abort(Draining());
+  const TimePoint last = std::chrono::steady_clock::now() + kAbortGrace;
   MutexLock lock(&mutex_);
-  while (!entries_.empty()) ended_.Wait(&mutex_);
+  while (!entries_.empty()) {
+    if (!ended_.WaitUntil(&mutex_, last)) break;
+  }
   return Late("drain");
 }
 

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request at a time through dispatcher, engine and delivery: every way in which it can end.
+#include "core/engine/dispatcher.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/fake_clock.h"
+#include "tests/testing/fake_model_runner.h"
+#include "tests/testing/fake_pipeline.h"
+#include "tests/testing/fake_sink.h"
+
+namespace paligemma {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr int kMaxTokens = 12;
+
+Request Ask(const std::string& text, int max_tokens = kMaxTokens) {
+  Request request;
+  request.text = text;
+  request.images.resize(1);
+  request.sampling.max_tokens = max_tokens;
+  return request;
+}
+
+std::string Answer(const std::string& text, int max_tokens = kMaxTokens) {
+  return FakeText(FakeModelRunner::Alone(FakeTokens(text), max_tokens));
+}
+
+class DispatcherTest : public ::testing::Test {
+ protected:
+  DispatcherTest() {
+    options_.num_preprocess_threads = 2;
+    options_.scheduler.max_batch_delay = Duration::zero();
+  }
+
+  // Makes and starts the dispatcher under test.
+  void Start(FakeModelRunner::Options model = {}) {
+    dispatcher_ = std::make_unique<Dispatcher>(options_, nullptr, &clock_);
+    Load(std::move(model));
+  }
+  void Load(FakeModelRunner::Options model = {}) {
+    dispatcher_->Start({std::make_unique<FakeModelRunner>(std::move(model)),
+                        std::make_unique<FakePreprocessor>(&preprocess_gate_),
+                        std::make_unique<FakeTextStreamFactory>()});
+  }
+
+  RequestId Submit(Request request, const std::shared_ptr<FakeSink>& sink) {
+    StatusOr<RequestId> id = dispatcher_->Submit(std::move(request), sink);
+    EXPECT_TRUE(id.ok()) << id.status().ToString();
+    return id.ok() ? *id : 0;
+  }
+
+  // Asks and waits.
+  std::pair<Status, RequestResult> Run(Request request) {
+    auto sink = std::make_shared<FakeSink>();
+    Submit(std::move(request), sink);
+    return sink->Await();
+  }
+
+  // Only a request that ended has let go of everything.
+  void ExpectNothingHeld() {
+    EXPECT_TRUE(dispatcher_->Drain(TimePoint::max()).ok());
+    const DispatcherStats stats = dispatcher_->Stats();
+    EXPECT_EQ(stats.in_flight, 0);
+    EXPECT_EQ(stats.queued, 0);
+    EXPECT_EQ(stats.engine.blocks_used, 0);
+    EXPECT_EQ(stats.engine.running_sequences + stats.engine.waiting_sequences, 0);
+  }
+
+  DispatcherOptions options_;
+  FakeClock clock_;
+  Gate preprocess_gate_, model_gate_;
+  std::unique_ptr<Dispatcher> dispatcher_;  // last: uses the others
+};
+
+TEST_F(DispatcherTest, AnswersWithTheModelsText) {
+  Start();
+  auto sink = std::make_shared<FakeSink>();
+  Submit(Ask("hello"), sink);
+  const auto [status, result] = sink->Await();
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  ASSERT_THAT(result.sequences, SizeIs(1));
+  EXPECT_EQ(result.sequences[0].text, Answer("hello"));
+  EXPECT_EQ(sink->streamed(), Answer("hello"));
+  EXPECT_EQ(result.usage.image_tokens, 6);
+  EXPECT_EQ(result.usage.prompt_tokens, 6 + 5);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, LooksAheadWithoutChangingTheAnswer) {
+  Start({.depth = 2});
+  for (const char* text : {"one", "two", "three"}) {
+    EXPECT_EQ(Run(Ask(text)).second.sequences[0].text, Answer(text));
+  }
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, CutsAtAStopSequenceAndShowsNothingOfIt) {
+  Start({.depth = 2});
+  const std::string whole = Answer("stop here");
+  ASSERT_GT(whole.size(), 3u);
+  Request request = Ask("stop here");
+  request.stop_sequences = {whole.substr(2, 1)};
+  const auto [status, result] = Run(std::move(request));
+  EXPECT_TRUE(status.ok());
+  const std::string expected = whole.substr(0, whole.find(whole[2]));
+  EXPECT_EQ(result.sequences[0].text, expected);
+  EXPECT_THAT(result.sequences[0].tokens, SizeIs(expected.size()));
+  EXPECT_EQ(result.sequences[0].finish, FinishReason::kStop);
+  EXPECT_EQ(result.sequences[0].matched_stop, whole.substr(2, 1));
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, RunsCandidatesAsSequencesOfTheirOwn) {
+  Start();
+  Request request = Ask("several");
+  request.num_candidates = 3;
+  const auto [status, result] = Run(std::move(request));
+  EXPECT_TRUE(status.ok());
+  ASSERT_THAT(result.sequences, SizeIs(3));
+  EXPECT_EQ(result.sequences[2].candidate_index, 2);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, RefusesBeforeTheModelIsThere) {
+  dispatcher_ = std::make_unique<Dispatcher>(options_, nullptr, &clock_);
+  const Status status = dispatcher_->Submit(Ask("early"), std::make_shared<FakeSink>()).status();
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(status.reason(), Reason::kModelLoading);
+  EXPECT_GT(status.retry_after().count(), 0);
+}
+
+TEST_F(DispatcherTest, RefusesWhenTheQueueIsFull) {
+  options_.max_queued = 2;
+  preprocess_gate_.Close();
+  Start();
+  auto first = std::make_shared<FakeSink>(), second = std::make_shared<FakeSink>();
+  Submit(Ask("first"), first);
+  Submit(Ask("second"), second);
+  const Status status = dispatcher_->Submit(Ask("third"), std::make_shared<FakeSink>()).status();
+  EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
+  EXPECT_GT(status.retry_after().count(), 0);
+  preprocess_gate_.Open();
+  EXPECT_TRUE(first->Await().first.ok());
+  EXPECT_TRUE(second->Await().first.ok());
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, RefusesBytesThatDoNotFitBesideThoseThatWait) {
+  options_.max_queued_bytes = 100;
+  preprocess_gate_.Close();
+  Start();
+  auto large = std::make_shared<FakeSink>();
+  Submit(Ask(std::string(90, 'x'), 1), large);  // alone, anything is admitted
+  EXPECT_EQ(dispatcher_->Submit(Ask(std::string(20, 'y')), std::make_shared<FakeSink>())
+                .status()
+                .reason(),
+            Reason::kServerOverloaded);
+  preprocess_gate_.Open();
+  EXPECT_TRUE(large->Await().first.ok());
+}
+
+TEST_F(DispatcherTest, ReturnsTheFieldThatPreprocessingRefused) {
+  Start();
+  const auto [status, result] = Run(Ask(""));
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.reason(), Reason::kFieldInvalid);
+  EXPECT_THAT(result.sequences, IsEmpty());
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, RefusesASequenceThatCouldNeverFit) {
+  Start({.num_blocks = 4});
+  const auto [status, result] = Run(Ask("too long for sixteen positions"));
+  EXPECT_EQ(status.reason(), Reason::kPromptTooLong);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, CancelsWhileItWaits) {
+  options_.num_preprocess_threads = 1;
+  preprocess_gate_.Close();
+  Start();
+  auto first = std::make_shared<FakeSink>(), second = std::make_shared<FakeSink>();
+  Submit(Ask("first"), first);
+  preprocess_gate_.AwaitVisitor();
+  const RequestId id = Submit(Ask("second"), second);
+  dispatcher_->Cancel(id);
+  EXPECT_EQ(second->Await().first.code(), StatusCode::kCancelled);
+  EXPECT_FALSE(first->done());
+  preprocess_gate_.Open();
+  EXPECT_TRUE(first->Await().first.ok());
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, CancelsWhileThePictureIsDecoded) {
+  preprocess_gate_.Close();
+  Start();
+  auto sink = std::make_shared<FakeSink>();
+  const RequestId id = Submit(Ask("picture"), sink);
+  preprocess_gate_.AwaitVisitor();
+  dispatcher_->Cancel(id);
+  preprocess_gate_.Open();
+  EXPECT_EQ(sink->Await().first.code(), StatusCode::kCancelled);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, CancelsInAStepAndGivesTheBlocksBack) {
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  auto sink = std::make_shared<FakeSink>();
+  const RequestId id = Submit(Ask("in a step"), sink);
+  model_gate_.AwaitVisitor();
+  dispatcher_->Cancel(id);
+  dispatcher_->Cancel(id);  // again: nothing more
+  model_gate_.Open();
+  EXPECT_EQ(sink->Await().first.code(), StatusCode::kCancelled);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, EndsWithDeadlineExceededInAStep) {
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  auto sink = std::make_shared<FakeSink>();
+  Request request = Ask("late");
+  request.deadline = clock_.Now() + std::chrono::seconds(1);
+  Submit(std::move(request), sink);
+  model_gate_.AwaitVisitor();
+  clock_.Advance(std::chrono::seconds(2));
+  model_gate_.Open();
+  const auto [status, result] = sink->Await();
+  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(status.reason(), Reason::kDeadlineExceeded);
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, ReturnsWhatThereIsWhenTheTimeBudgetEnds) {
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  auto sink = std::make_shared<FakeSink>();
+  Request request = Ask("budget");
+  request.time_budget = clock_.Now() + std::chrono::seconds(1);
+  Submit(std::move(request), sink);
+  model_gate_.AwaitVisitor();
+  clock_.Advance(std::chrono::seconds(2));
+  model_gate_.Open();
+  const auto [status, result] = sink->Await();
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(result.sequences[0].finish, FinishReason::kTimeBudget);
+  EXPECT_EQ(result.sequences[0].text, Answer("budget").substr(0, 1));
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, RefusesADeadlineThatHasPassed) {
+  Start();
+  Request request = Ask("past");
+  request.deadline = clock_.Now() - std::chrono::seconds(1);
+  EXPECT_EQ(dispatcher_->Submit(std::move(request), std::make_shared<FakeSink>()).status().code(),
+            StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(DispatcherTest, AFaultOfOneStepEndsItsRequestsAndNoOther) {
+  Start({.failures = {{0, InternalError("injected")}}});
+  const auto [status, result] = Run(Ask("unlucky"));
+  EXPECT_EQ(status.code(), StatusCode::kInternal);
+  EXPECT_EQ(Run(Ask("lucky")).second.sequences[0].text, Answer("lucky"));
+  ExpectNothingHeld();
+}
+
+TEST_F(DispatcherTest, DrainsWhatItAcceptedAndRefusesTheRest) {
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  auto sink = std::make_shared<FakeSink>();
+  Submit(Ask("accepted"), sink);
+  model_gate_.AwaitVisitor();
+  dispatcher_->StopAdmission();
+  EXPECT_EQ(dispatcher_->Submit(Ask("refused"), std::make_shared<FakeSink>()).status().reason(),
+            Reason::kServerDraining);
+  model_gate_.Open();
+  EXPECT_TRUE(dispatcher_->Drain(TimePoint::max()).ok());
+  EXPECT_EQ(sink->Await().second.sequences[0].text, Answer("accepted"));
+}
+
+TEST_F(DispatcherTest, EndsWhatIsLeftAtTheDrainsDeadline) {
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  auto sink = std::make_shared<FakeSink>();
+  Submit(Ask("stuck"), sink);
+  model_gate_.AwaitVisitor();
+  EXPECT_EQ(dispatcher_->Drain(std::chrono::steady_clock::now()).code(),
+            StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(sink->Await().first.reason(), Reason::kServerDraining);
+  model_gate_.Open();
+}
+
+TEST_F(DispatcherTest, ItsEndEndsEveryRequest) {
+  preprocess_gate_.Close();
+  Start();
+  auto sink = std::make_shared<FakeSink>();
+  Submit(Ask("orphan"), sink);
+  preprocess_gate_.AwaitVisitor();
+  preprocess_gate_.Open();
+  dispatcher_.reset();
+  EXPECT_TRUE(sink->done());
+}
+
+}  // namespace
+}  // namespace paligemma
