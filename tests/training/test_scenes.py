@@ -131,3 +131,13 @@ def test_answers_are_true() -> None:
                 assert example.answer == "\n".join(scene.lines)
             if example.kind == "color":
                 assert example.answer in {t.color for t in scene.things if t.name == example.prompt.split()[-1][:-1]}
+
+
+def test_every_relation_is_asked_with_both_answers() -> None:
+    asked = set()
+    for index in range(700):
+        rng = worlds.random_of("relations", index)
+        example = tasks.spatial(rng, worlds.render(rng, "geometric", least_things=3))
+        if example is not None:
+            asked.add((next(kind for kind in tasks.RELATIONS if f" {kind} " in example.prompt), example.answer))
+    assert asked == {(kind, answer) for kind in tasks.RELATIONS for answer in ("True", "False")}

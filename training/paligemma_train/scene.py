@@ -70,7 +70,8 @@ class Scene:
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             thing.area = float(mask.mean())
             if rows.size and thing.area > 0.0015:
-                thing.box = (rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width)
+                thing.box = (int(rows[0]) / height, int(columns[0]) / width, (int(rows[-1]) + 1) / height,
+                             (int(columns[-1]) + 1) / width)
                 kept.append(thing)
             else:
                 self.numbers[mask] = 0

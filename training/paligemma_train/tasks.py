@@ -143,16 +143,17 @@ def compare(rng: Random, scene: Scene) -> Example | None:
 
 
 def spatial(rng: Random, scene: Scene) -> Example | None:
-    """True and false alike; a relation that is false of nearly every pair is asked less often."""
+    """True and false alike; `inside`, which is false of nearly every pair, is asked where it is true of one."""
     unique = _unique(scene)
     if len(unique) < 2:
         return None
     wanted = rng.random() < 0.5
+    pairs = [(a, b) for a in unique for b in unique if a is not b]
+    nested = any(relation(scene, "inside", a, b) for a, b in pairs)
     for _ in range(6):
-        kind = rng.choice(RELATIONS)
-        if not wanted and kind in ("inside", "touching") and rng.random() < 0.6:
+        kind = "inside" if nested and rng.random() < 0.4 else rng.choice(RELATIONS)
+        if not wanted and not nested and kind in ("inside", "touching") and rng.random() < 0.6:
             continue
-        pairs = [(a, b) for a in unique for b in unique if a is not b]
         rng.shuffle(pairs)
         for a, b in pairs[:8]:
             if relation(scene, kind, a, b) is wanted:
