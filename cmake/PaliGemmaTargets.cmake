@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # pg_library(NAME name SOURCES a.cc ... [DEPS targets] [PRIVATE_DEPS targets])  static library paligemma_<name>, alias paligemma::<name>
-# pg_test(NAME name SOURCES a_test.cc ... [DEPS targets] [LABELS ...])          one GoogleTest program, its cases found by ctest
+# pg_test(NAME name SOURCES a_test.cc ... [DEPS targets])                       one GoogleTest program, its cases found by ctest
 # pg_benchmark(NAME name SOURCES a_bench.cc ... [DEPS targets])                 one Google Benchmark program
 # pg_fuzz(NAME name SOURCES a_fuzz.cc ... [DEPS targets])                       one libFuzzer program, with PALIGEMMA_FUZZ only
 # Every .cc of a folder is listed in its CMakeLists.txt; the ctest `layers` finds one that is not.
@@ -20,11 +20,11 @@ function(pg_library)
 endfunction()
 
 function(pg_test)
-  cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   target_link_libraries(${ARG_NAME} PRIVATE paligemma_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${ARG_NAME} DISCOVERY_MODE PRE_TEST WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+    PROPERTIES TIMEOUT 300)
 endfunction()
 
 function(pg_benchmark)

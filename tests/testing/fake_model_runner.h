@@ -38,8 +38,8 @@ class FakeModelRunner final : public ModelRunner {
     int depth = 1;
     int num_blocks = 64;
     int block_size = 4;
-    Gate* gate = nullptr;            // passed before each Finish()
-    std::map<int, Status> failures;  // by number of the step, from 0: what Finish() returns
+    Gate* gate = nullptr;                 // passed before each Finish()
+    std::map<int, Status> failures = {};  // by number of the step, from 0: what Finish() returns
   };
 
   static constexpr TokenId kEos = 1;

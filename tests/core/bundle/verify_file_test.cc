@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -29,7 +30,7 @@ class VerifyFileTest : public testing::Test {
   void TearDown() override { std::filesystem::remove(path_); }
   void Write() { std::ofstream(path_, std::ios::binary) << bytes_; }
 
-  const std::string path_ = testing::TempDir() + "verify_file_test.bin";
+  const std::string path_ = testing::TempDir() + "verify_file_test." + std::to_string(::getpid());
   std::string bytes_ = std::string(2 * kChunk + 5, 0);
   FileSpec spec_;
 };
