@@ -10,6 +10,7 @@
 
 #include "core/engine/dispatcher.h"
 #include "gtest/gtest.h"
+#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_model_runner.h"
 #include "tests/testing/fake_pipeline.h"
 #include "tests/testing/fake_sink.h"
@@ -83,6 +84,7 @@ TEST_P(CrowdTest, EveryRequestEndsOnceWithTheRightAnswerOrTheRightCode) {
   for (std::thread& client : clients) client.join();
   EXPECT_GT(right.load(), kThreads);
   EXPECT_TRUE(dispatcher.Drain(TimePoint::max()).ok());
+  AwaitIdle(dispatcher);
   const DispatcherStats stats = dispatcher.Stats();
   EXPECT_EQ(stats.in_flight, 0);
   EXPECT_EQ(stats.engine.blocks_used, 0);

@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/fake_model_runner.h"
 #include "tests/testing/fake_pipeline.h"
@@ -67,6 +68,7 @@ class DispatcherTest : public ::testing::Test {
   // Only a request that ended has let go of everything.
   void ExpectNothingHeld() {
     EXPECT_TRUE(dispatcher_->Drain(TimePoint::max()).ok());
+    AwaitIdle(*dispatcher_);
     const DispatcherStats stats = dispatcher_->Stats();
     EXPECT_EQ(stats.in_flight, 0);
     EXPECT_EQ(stats.queued, 0);
