@@ -128,16 +128,13 @@ def image_bytes(case: dict, model: Path = TINY) -> bytes:
     return (model / "goldens" / case["image"]).read_bytes()
 
 
-def generate_request(case: dict, **overrides: object) -> object:
+def generate_request(case: dict, model: Path = TINY) -> object:
     """A Generate request that asks for a golden case's tokens."""
     types, service = api("types_pb2"), api("paligemma_service_pb2")
     config = types.GenerationConfig(max_output_tokens=case["max_tokens"], logprobs=0)
-    request = service.GenerateRequest(
-        images=[types.Image(content=image_bytes(case))], prompt=case["prompt"], generation_config=config
+    return service.GenerateRequest(
+        images=[types.Image(content=image_bytes(case, model))], prompt=case["prompt"], generation_config=config
     )
-    for name, value in overrides.items():
-        setattr(request, name, value)
-    return request
 
 
 def reason_of(error: grpc.RpcError) -> tuple[str, str, dict[str, str]]:
