@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometries whose bundle does not travel with the repository: exported anew, asked of transformers, then of the server.
+"""Geometries whose bundle does not travel with the repository: exported anew, answered by transformers and the server.
 
 tiny-b has other head counts, tiny-c odd sizes and transformers' sliding window.
 """
