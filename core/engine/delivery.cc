@@ -54,8 +54,7 @@ void Delivery::Loop() {
     }
     if (last) break;
   }
-  Handle(End{
-      Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down")});
+  Handle(End{ShuttingDown()});
 }
 
 void Delivery::Handle(DeliveryRequest request) {

@@ -6,13 +6,13 @@
 namespace paligemma {
 namespace {
 
-Status StoppedStatus() {
-  return Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down");
-}
-
 bool IsOutOfMemory(const Status& status) { return status.reason() == Reason::kDeviceOutOfMemory; }
 
 }  // namespace
+
+Status ShuttingDown() {
+  return Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down");
+}
 
 Engine::Engine(const SchedulerOptions& options, std::unique_ptr<ModelRunner> runner,
                EventReceiver* receiver, EngineObserver* observer, const Clock* clock)
@@ -184,7 +184,7 @@ void Engine::Publish() {
 void Engine::EndAll() {
   TakeInbox();
   while (!in_flight_.empty()) FinishOldest();
-  Deliver(scheduler_.EndAll(StoppedStatus()));
+  Deliver(scheduler_.EndAll(ShuttingDown()));
 }
 
 }  // namespace paligemma

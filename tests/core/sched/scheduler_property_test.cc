@@ -13,6 +13,7 @@
 #include "core/sched/scheduler.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/fake_model_runner.h"
 
 namespace paligemma {
 namespace {
@@ -21,70 +22,6 @@ using ::testing::ElementsAreArray;
 
 constexpr int kBlockSize = 4;
 constexpr int kNumBlocks = 40;
-
-TokenId NextToken(TokenId seed, TokenId last, int index) {
-  const std::uint32_t mixed = (static_cast<std::uint32_t>(seed) * 2654435761u) ^
-                              (static_cast<std::uint32_t>(last) * 40503u + index * 97u);
-  return static_cast<TokenId>((mixed >> 7) % 23);  // 1 is EOS
-}
-
-std::vector<TokenId> Alone(const Sequence& sequence) {
-  std::vector<TokenId> output;
-  TokenId last = sequence.prompt.back();
-  for (int i = 0; i < sequence.sampling.max_tokens; ++i) {
-    last = NextToken(sequence.prompt[0], last, i);
-    output.push_back(last);
-    if (last == sequence.eos) break;
-  }
-  return output;
-}
-
-// Executes rows on a memory of slots, as a real runner does, and checks what the seam promises.
-class SlotModel {
- public:
-  StepResult Run(const Batch& batch) {
-    StepResult result;
-    for (const BatchRow& row : batch.rows) result.outputs.push_back(RunRow(row));
-    previous_ = result.outputs;
-    return result;
-  }
-
- private:
-  StepOutput RunRow(const BatchRow& row) {
-    const Sequence& sequence = *row.sequence;
-    const int prompt = sequence.num_prompt_tokens();
-    if (row.prefill) {
-      for (int i = 0; i < prompt; ++i) Slot(row, i) = {sequence.id, Prompt(sequence, i)};
-      EXPECT_EQ(row.first_cached, 0);
-    }
-    EXPECT_EQ(row.output_index, row.first_cached + row.num_cached);
-    for (int i = 0; i < row.num_cached; ++i) {
-      const int index = row.first_cached + i;
-      const bool ahead = row.input_row >= 0 && i + 1 == row.num_cached;
-      const TokenId token = ahead ? previous_.at(row.input_row).token : sequence.output.at(index);
-      Slot(row, prompt + index) = {sequence.id, token};
-    }
-    const int end = prompt + row.output_index;
-    for (int i = 0; i < end; ++i) {
-      EXPECT_EQ(Slot(row, i).first, sequence.id) << "position " << i << " holds another sequence";
-    }
-    StepOutput output;
-    output.token = NextToken(sequence.prompt[0], Slot(row, end - 1).second, row.output_index);
-    return output;
-  }
-
-  static TokenId Prompt(const Sequence& sequence, int position) {
-    const int text = position - sequence.num_image_tokens();
-    return text < 0 ? 0 : sequence.prompt[text];
-  }
-
-  std::pair<SequenceId, TokenId>& Slot(const BatchRow& row, int position) {
-    return slots_[row.block_table.at(position / kBlockSize) * kBlockSize + position % kBlockSize];
-  }
-
-  std::map<int, std::pair<SequenceId, TokenId>> slots_;
-  std::vector<StepOutput> previous_;
-};
 
 class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, int>> {
  protected:
@@ -104,7 +41,8 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
     sequence->arrival = now_;
     if (Pick(0, 9) == 0) sequence->deadline = now_ + std::chrono::milliseconds(Pick(1, 60));
     if (Pick(0, 9) == 0) sequence->time_budget = now_ + std::chrono::milliseconds(Pick(1, 60));
-    expected_[sequence->id] = Alone(*sequence);
+    expected_[sequence->id] =
+        FakeModelRunner::Alone(sequence->prompt, sequence->sampling.max_tokens);
     ASSERT_TRUE(scheduler_.FitsEver(*sequence));
     scheduler_.Add(std::move(sequence), now_);
   }
@@ -142,18 +80,18 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
         continue;
       }
       in_flight_.push_back(std::move(decision.batch));
-      results_.push_back(model_.Run(in_flight_.back()));
+      ASSERT_TRUE(model_.Start(in_flight_.back()).ok());
     }
     scheduler_.CheckInvariants();
     if (in_flight_.empty()) return;
     const Batch batch = std::move(in_flight_.front());
     in_flight_.pop_front();
-    StepResult result = std::move(results_.front());
-    results_.pop_front();
+    StatusOr<StepResult> result = model_.Finish();
+    ASSERT_TRUE(result.ok());
     if (faults && Pick(0, 30) == 0) {
       if (!scheduler_.Retry(batch, true)) Take(scheduler_.Fail(batch, InternalError("injected")));
     } else {
-      Take(scheduler_.Commit(batch, std::move(result)));
+      Take(scheduler_.Commit(batch, std::move(result).value()));
     }
     scheduler_.CheckInvariants();
   }
@@ -172,9 +110,8 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
   KvCacheManager kv_{kNumBlocks, kBlockSize};
   Scheduler scheduler_{
       SchedulerOptions{.max_running = 8, .max_batch_tokens = 40, .max_vision_batch = 3}, &kv_};
-  SlotModel model_;
+  FakeModelRunner model_{{.depth = depth(), .num_blocks = kNumBlocks, .block_size = kBlockSize}};
   std::deque<Batch> in_flight_;
-  std::deque<StepResult> results_;
   SequenceId next_id_ = 1;
   std::map<SequenceId, std::vector<TokenId>> expected_, outputs_;
   std::map<SequenceId, StatusCode> ended_;
