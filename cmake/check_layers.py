@@ -15,13 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: dict[str, set[str]] = {
     "core/base": set(),
     "core/bundle": {"core/base"},
+    "core/cpu": {"core/base"},
     "core/request": {"core/base", "core/bundle"},
     "core/text": {"core/base", "core/bundle", "core/request"},
     "core/vision": {"core/base", "core/bundle", "core/request"},
     "core/kv": {"core/base", "core/request"},
     "core/sched": {"core/base", "core/request", "core/kv"},
     "core/metrics": {"core/base", "core/request"},
-    "core/model": {"core/base", "core/bundle", "core/request"},
+    "core/model": {"core/base", "core/bundle", "core/cpu", "core/request"},
     "core/engine": {
         "core/base", "core/bundle", "core/request", "core/text", "core/vision", "core/kv", "core/sched", "core/model",
     },
