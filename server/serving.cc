@@ -138,8 +138,9 @@ Status Serving::Bind() {
 Status Serving::Load() {
   const TimePoint start = Clock::Real()->Now();
   const Manifest& manifest = model_->manifest();
-  PG_ASSIGN_OR_RETURN(tokenizer_,
-                      Tokenizer::Load(config_.model + "/tokenizer.model", manifest.tokens));
+  const std::string tokenizer = config_.model + "/tokenizer.model";
+  PG_RETURN_IF_ERROR(VerifyFile(tokenizer, manifest.files.at("tokenizer.model"), num_threads_));
+  PG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(tokenizer, manifest.tokens));
   ImageLimits limits;
   limits.max_bytes = config_.max_image_bytes;
   limits.max_pixels = config_.max_image_pixels;

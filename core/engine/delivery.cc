@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/delivery.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -40,6 +42,7 @@ void Delivery::Push(Message message) {
 }
 
 void Delivery::Loop() {
+  pthread_setname_np(pthread_self(), "pg-delivery");
   for (;;) {
     std::vector<Message> messages;
     bool last = false;

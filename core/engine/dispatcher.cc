@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/dispatcher.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -149,6 +151,7 @@ void Dispatcher::LeaveQueue(Entry* entry) {
 }
 
 void Dispatcher::PreprocessLoop() {
+  pthread_setname_np(pthread_self(), "pg-preprocess");
   for (;;) {
     RequestId id = 0;
     Request request;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine/engine.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 namespace paligemma {
@@ -70,6 +72,7 @@ EngineStats Engine::Stats() const {
 }
 
 void Engine::Loop() {
+  pthread_setname_np(pthread_self(), "pg-engine");
   while (WaitForWork()) Step();
   EndAll();
 }

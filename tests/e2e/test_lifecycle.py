@@ -41,11 +41,11 @@ def run_server(model: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def damage_hash(bundle: Path) -> None:
-    """Flips one byte in the middle of the decoder's weights."""
-    data = bytearray((bundle / "decoder.pt").read_bytes())
+def flip(bundle: Path, name: str) -> None:
+    """Flips one bit in the middle of a file."""
+    data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 1
-    (bundle / "decoder.pt").write_bytes(data)
+    (bundle / name).write_bytes(data)
 
 
 def truncate(bundle: Path) -> None:
@@ -61,7 +61,8 @@ def newer_format(bundle: Path) -> None:
 
 
 DAMAGE = {
-    "a wrong hash": (damage_hash, "decoder.pt"),
+    "a wrong hash": (lambda bundle: flip(bundle, "decoder.pt"), "decoder.pt"),
+    "another tokenizer": (lambda bundle: flip(bundle, "tokenizer.model"), "tokenizer.model"),
     "a truncated file": (truncate, "vision.pt"),
     "a missing file": (lambda bundle: (bundle / "tokenizer.model").unlink(), "tokenizer.model"),
     "a newer format": (newer_format, "format"),
