@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -59,11 +60,13 @@ class Server:
         self.port, self.http_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 (lives as long as the server)
+        self.scratch = tempfile.TemporaryDirectory()  # the server's temporary files, of which there are to be none
         command = [
             str(SERVER), f"--model={model}", f"--listen={self.address}", f"--http-listen=127.0.0.1:{self.http_port}",
             "--drain-delay=0s", *flags,
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PALIGEMMA_")}
+        environment["TMPDIR"] = self.scratch.name
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
         self.channel = grpc.insecure_channel(self.address)
         self.stub = api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(self.channel)
@@ -110,12 +113,23 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def metric(self, name: str) -> float:
-        """The value of a metric without labels, or the sum over its labels."""
-        lines = [line for line in self.http("/metrics")[1].splitlines() if line.split("{")[0].split(" ")[0] == name]
-        if not lines:
-            raise KeyError(f"no metric {name}")
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over the series that carry these labels."""
+        return metric_in(self.http("/metrics")[1], name, **labels)
+
+    def serves(self) -> bool:
+        """What the gRPC health service says of the whole server."""
+        check = self.channel.unary_unary("/grpc.health.v1.Health/Check")
+        return check(b"", timeout=30) == b"\x08\x01"  # status: SERVING
+
+
+def metric_in(exposition: str, name: str, **labels: str) -> float:
+    """The sum of a metric over the series of an exposition that carry these labels."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    lines = [line for line in exposition.splitlines() if line.split("{")[0].split(" ")[0] == name]
+    if not lines:
+        raise KeyError(f"no metric {name}")
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in wanted))
 
 
 def golden_cases(model: Path = TINY) -> list[dict]:
@@ -135,6 +149,15 @@ def generate_request(case: dict, model: Path = TINY) -> object:
     return service.GenerateRequest(
         images=[types.Image(content=image_bytes(case, model))], prompt=case["prompt"], generation_config=config
     )
+
+
+def refusal_of(call: Callable[..., object], request: object, **options: object) -> tuple[str, str, dict[str, str]]:
+    """(code, reason, metadata) of a unary call that must fail."""
+    try:
+        answer = call(request, **{"timeout": 60, **options})
+    except grpc.RpcError as error:
+        return reason_of(error)
+    raise AssertionError(f"the call was to be refused; it was answered: {answer}")
 
 
 def reason_of(error: grpc.RpcError) -> tuple[str, str, dict[str, str]]:
