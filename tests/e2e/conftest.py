@@ -6,8 +6,6 @@ from collections.abc import Iterator
 import pytest
 import serving
 
-serving.generate_stubs()
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[serving.Server]:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a real server for a test and speaks to it with plain gRPC stubs, generated from proto/ on the fly."""
+"""Starts a real server for a test, and speaks to it with the Python client of clients/python.
+
+`Server.client` is that client, for tests of answers and errors. `Server.stub` and `Server.models` are the bare gRPC
+methods underneath, for tests that cancel, stall or look at trailers.
+"""
 
 from __future__ import annotations
 
@@ -18,32 +22,32 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import google
 import grpc
-from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "build/release/bin/paligemma-server"
 CLIENT = ROOT / "build/release/bin/paligemma"
 TINY = ROOT / "models/tiny-a"
-STUBS = ROOT / "build/python-stubs"
 
+sys.path.insert(0, str(ROOT / "clients/python"))
 
-def generate_stubs() -> None:
-    """Writes the Python stubs of proto/ to build/ and makes them importable."""
-    STUBS.mkdir(parents=True, exist_ok=True)
-    protos = sorted(str(path.relative_to(ROOT / "proto")) for path in (ROOT / "proto/paligemma").rglob("*.proto"))
-    includes = [f"-I{path}" for path in (ROOT / "proto", *(Path(p).parent for p in google.__path__))]
-    wellknown = Path(protoc.__file__).parent / "_proto"
-    arguments = ["protoc", *includes, f"-I{wellknown}", f"--python_out={STUBS}", f"--grpc_python_out={STUBS}", *protos]
-    if protoc.main(arguments) != 0:
-        raise RuntimeError("protoc failed on proto/")
-    sys.path.insert(0, str(STUBS))
+import paligemma_serving as pg  # noqa: E402
+from paligemma_serving import requests, v1  # noqa: E402
+from paligemma_serving._transport import multicallables  # noqa: E402
 
 
 def api(module: str) -> ModuleType:
-    """A generated module of package paligemma.v1, e.g. "types_pb2"."""
-    return importlib.import_module(f"paligemma.v1.{module}")
+    """A module of the messages, e.g. "types_pb2"; `v1` has them all in one namespace."""
+    return importlib.import_module(f"paligemma_serving.v1.{module}")
+
+
+class Stub:
+    """Both services as the callables of gRPC: stub.Caption(request, timeout=1), stub.Caption.future(...)."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        unary, self.StreamGenerate = multicallables(channel)
+        for request, method in unary.items():
+            setattr(self, request.DESCRIPTOR.name.removesuffix("Request"), method)
 
 
 def free_port() -> int:
@@ -69,8 +73,8 @@ class Server:
         environment["TMPDIR"] = self.scratch.name
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
         self.channel = grpc.insecure_channel(self.address)
-        self.stub = api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(self.channel)
-        self.models = api("model_service_pb2_grpc").ModelServiceStub(self.channel)
+        self.stub = self.models = Stub(self.channel)
+        self.client = pg.Client(self.address, max_attempts=1)
 
     def __enter__(self) -> Server:
         self.wait_ready()
@@ -96,6 +100,7 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """Sends a signal, waits, returns the exit code."""
+        self.client.close()
         self.channel.close()
         if self.process.poll() is None:
             self.process.send_signal(how)
@@ -142,13 +147,10 @@ def image_bytes(case: dict, model: Path = TINY) -> bytes:
     return (model / "goldens" / case["image"]).read_bytes()
 
 
-def generate_request(case: dict, model: Path = TINY) -> object:
+def generate_request(case: dict, model: Path = TINY) -> v1.GenerateRequest:
     """A Generate request that asks for a golden case's tokens."""
-    types, service = api("types_pb2"), api("paligemma_service_pb2")
-    config = types.GenerationConfig(max_output_tokens=case["max_tokens"], logprobs=0)
-    return service.GenerateRequest(
-        images=[types.Image(content=image_bytes(case, model))], prompt=case["prompt"], generation_config=config
-    )
+    config = {"max_output_tokens": case["max_tokens"], "logprobs": 0}
+    return requests.generate(image_bytes(case, model), case["prompt"], config=config)
 
 
 def refusal_of(call: Callable[..., object], request: object, **options: object) -> tuple[str, str, dict[str, str]]:
@@ -161,7 +163,7 @@ def refusal_of(call: Callable[..., object], request: object, **options: object) 
 
 
 def reason_of(error: grpc.RpcError) -> tuple[str, str, dict[str, str]]:
-    """(code, ErrorInfo reason, ErrorInfo metadata) of a failed call."""
+    """(code, ErrorInfo reason, ErrorInfo metadata) of a failed call of a stub."""
     from google.rpc import error_details_pb2, status_pb2
 
     details = {key: value for key, value in error.trailing_metadata() or ()}.get("grpc-status-details-bin", b"")

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client does wrong comes back as the right code and reason, names the field, and hurts nobody."""
 
-import grpc
 import pytest
 import serving
+from paligemma_serving import DeadlineExceededError, InvalidRequestError, PaliGemmaError
+from serving import v1
 
 CASE = serving.golden_cases()[0]
 
 
-def good_request() -> object:
+def good_request() -> v1.GenerateRequest:
     """A request that would succeed."""
     return serving.generate_request(CASE)
 
@@ -16,7 +17,7 @@ def good_request() -> object:
 def break_image(data: bytes):  # noqa: ANN201
     """A change that replaces the picture."""
 
-    def change(request: object) -> None:
+    def change(request: v1.GenerateRequest) -> None:
         request.images[0].content = data
 
     return change
@@ -25,7 +26,7 @@ def break_image(data: bytes):  # noqa: ANN201
 def set_config(**fields: object):  # noqa: ANN201
     """A change of the generation config."""
 
-    def change(request: object) -> None:
+    def change(request: v1.GenerateRequest) -> None:
         for name, value in fields.items():
             if isinstance(value, list):
                 getattr(request.generation_config, name).extend(value)
@@ -38,7 +39,7 @@ def set_config(**fields: object):  # noqa: ANN201
 def set_field(**fields: object):  # noqa: ANN201
     """A change of the request itself."""
 
-    def change(request: object) -> None:
+    def change(request: v1.GenerateRequest) -> None:
         for name, value in fields.items():
             setattr(request, name, value)
 
@@ -71,30 +72,25 @@ def test_a_bad_request_is_refused_with_its_reason(server: serving.Server, name: 
     change, code, reason = BROKEN[name]
     request = good_request()
     change(request)
-    with pytest.raises(grpc.RpcError) as caught:
-        server.stub.Generate(request, timeout=30)
-    got_code, got_reason, metadata = serving.reason_of(caught.value)
-    assert (got_code, got_reason) == (code, reason), caught.value.details()
+    with pytest.raises(PaliGemmaError) as caught:
+        server.client.send(request)
+    assert (caught.value.code.name, caught.value.reason) == (code, reason), caught.value
     if reason in ("FIELD_INVALID", "IMAGE_CORRUPT", "IMAGE_MISSING"):
-        assert metadata["field"]
+        assert caught.value.field
 
 
 def test_an_unknown_language_is_answered_with_those_there_are(server: serving.Server) -> None:
-    types, service = serving.api("types_pb2"), serving.api("paligemma_service_pb2")
-    request = service.CaptionRequest(images=[types.Image(content=PICTURE)], language_code="xx")
-    with pytest.raises(grpc.RpcError) as caught:
-        server.stub.Caption(request, timeout=30)
-    code, reason, metadata = serving.reason_of(caught.value)
-    assert (code, reason) == ("INVALID_ARGUMENT", "LANGUAGE_UNSUPPORTED")
-    assert "en" in metadata["supported"]
+    with pytest.raises(InvalidRequestError) as caught:
+        server.client.caption(PICTURE, language="xx")
+    assert caught.value.reason == "LANGUAGE_UNSUPPORTED"
+    assert "en" in caught.value.metadata["supported"]
 
 
 def test_a_deadline_that_passes_is_deadline_exceeded(server: serving.Server) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        server.stub.Generate(good_request(), timeout=0.001)
-    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    with pytest.raises(DeadlineExceededError):
+        server.client.send(good_request(), timeout=0.001)
 
 
 def test_after_all_that_a_good_request_is_still_answered(server: serving.Server) -> None:
-    response = server.stub.Generate(good_request(), timeout=60)
+    response = server.client.send(good_request())
     assert list(response.candidates[0].token_ids) == CASE["token_ids"]

@@ -28,7 +28,7 @@ def test_every_case_of_the_geometry_alone_and_in_batches(tmp_path: Path, name: s
 
     def tokens(case: dict) -> list[int]:
         request = serving.generate_request(case, pictures)
-        return list(server.stub.Generate(request, timeout=60).candidates[0].token_ids)
+        return list(server.client.send(request).candidates[0].token_ids)
 
     with serving.Server(bundle) as server:
         expected = [case["token_ids"] for case in cases]

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every typed method asks the model what its golden case asks, and returns what the model says in typed form."""
 
+from typing import Any
+
 import pytest
 import serving
+from serving import requests, v1
 
 CASES = serving.golden_cases()
 
@@ -12,44 +15,29 @@ def first(method: str) -> dict:
     return next(case for case in CASES if case["method"] == method)
 
 
-def call(server: serving.Server, case: dict) -> object:
-    """Asks a typed method what a golden case asks."""
-    types, service = api_modules()
-    image = types.Image(content=serving.image_bytes(case))
-    config = types.GenerationConfig(max_output_tokens=case["max_tokens"])
-    prompt = case["prompt"]
+def typed_request(case: dict) -> requests.Request:
+    """The request of the typed method that sends the prompt of a golden case."""
+    image, prompt, config = serving.image_bytes(case), case["prompt"], {"max_output_tokens": case["max_tokens"]}
     match case["method"]:
         case "caption":
             word, language = prompt.split(" ")
-            length = service.CAPTION_LENGTH_LONG if word == "describe" else service.CAPTION_LENGTH_SHORT
-            request = service.CaptionRequest(
-                images=[image], language_code=language, length=length, generation_config=config
-            )
-            return server.stub.Caption(request, timeout=60)
+            length = "long" if word == "describe" else "short"
+            return requests.caption(image, language=language, length=length, config=config)
         case "answer":
             _, language, question = prompt.split(" ", 2)
-            request = service.AnswerRequest(
-                images=[image], language_code=language, question=question, generation_config=config
-            )
-            return server.stub.Answer(request, timeout=60)
+            return requests.answer(image, question, language=language, config=config)
         case "detect":
-            labels = prompt.removeprefix("detect ").split(" ; ")
-            return server.stub.Detect(
-                service.DetectRequest(image=image, labels=labels, generation_config=config), timeout=60
-            )
+            return requests.detect(image, prompt.removeprefix("detect ").split(" ; "), config=config)
         case "segment":
-            labels = prompt.removeprefix("segment ").split(" ; ")
-            return server.stub.Segment(
-                service.SegmentRequest(image=image, labels=labels, generation_config=config), timeout=60
-            )
+            return requests.segment(image, prompt.removeprefix("segment ").split(" ; "), config=config)
         case "read":
-            return server.stub.ReadText(service.ReadTextRequest(image=image, generation_config=config), timeout=60)
+            return requests.read_text(image, config=config)
     raise AssertionError(f"no typed method for {case['method']}")
 
 
-def api_modules() -> tuple[object, object]:
-    """The generated messages."""
-    return serving.api("types_pb2"), serving.api("paligemma_service_pb2")
+def call(server: serving.Server, case: dict) -> Any:
+    """Asks a typed method what a golden case asks."""
+    return server.client.send(typed_request(case))
 
 
 TYPED = [case for case in CASES if case["method"] != "generate"]
@@ -70,12 +58,11 @@ def test_all_five_typed_methods_have_a_golden_case() -> None:
 
 
 def test_models_tells_what_is_served(server: serving.Server) -> None:
-    service = serving.api("model_service_pb2")
-    models = server.models.ListModels(service.ListModelsRequest(), timeout=10).models
+    models = server.client.models()
     assert len(models) == 1
-    model = server.models.GetModel(service.GetModelRequest(name=models[0].name), timeout=10).model
+    model = server.client.model(models[0].name)
     assert model == models[0]
-    assert model.state == service.MODEL_STATE_READY
+    assert model.state == v1.MODEL_STATE_READY
     assert "Segment" in model.supported_methods
     assert model.limits.max_output_tokens > 0
 

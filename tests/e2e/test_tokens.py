@@ -12,7 +12,7 @@ NAMES = [case["name"] for case in CASES]
 
 def tokens_of(server: serving.Server, case: dict) -> list[int]:
     """The server's tokens for a golden case."""
-    response = server.stub.Generate(serving.generate_request(case), timeout=60)
+    response = server.client.send(serving.generate_request(case))
     return list(response.candidates[0].token_ids)
 
 
@@ -50,20 +50,20 @@ def test_sampling_repeats_with_its_seed_in_any_batch(server: serving.Server) -> 
     request = serving.generate_request(CASES[0])
     request.generation_config.temperature = 1.0
     request.generation_config.seed = 7
-    alone = server.stub.Generate(request, timeout=60)
+    alone = server.client.send(request)
     with ThreadPoolExecutor(8) as pool:
-        crowd = list(pool.map(lambda _: server.stub.Generate(request, timeout=60), range(8)))
+        crowd = list(pool.map(lambda _: server.client.send(request), range(8)))
     assert alone.info.seed == 7
     assert all(list(r.candidates[0].token_ids) == list(alone.candidates[0].token_ids) for r in crowd)
     request.generation_config.seed = 8
-    other = server.stub.Generate(request, timeout=60)
+    other = server.client.send(request)
     assert list(other.candidates[0].token_ids) != list(alone.candidates[0].token_ids)
 
 
 def test_logprobs_are_ordered_and_name_the_chosen_token(server: serving.Server) -> None:
     request = serving.generate_request(CASES[0])
     request.generation_config.logprobs = 3
-    answer = server.stub.Generate(request, timeout=60).candidates[0]
+    answer = server.client.send(request).candidates[0]
     assert len(answer.logprobs) == len(answer.token_ids)
     for token, entry in zip(answer.token_ids, answer.logprobs, strict=True):
         values = [alternative.logprob for alternative in entry.alternatives]

@@ -74,20 +74,14 @@ def reference(work: Path) -> None:
 
 def ask_server(work: Path, address: str) -> None:
     """The server's greedy tokens for the same picture and prompt, and its own timing."""
-    sys.path.insert(0, str(ROOT / "tests/e2e"))
-    import grpc
-    import serving
+    sys.path.insert(0, str(ROOT / "clients/python"))
+    from paligemma_serving import Client, requests
 
-    serving.generate_stubs()
-    types, service = serving.api("types_pb2"), serving.api("paligemma_service_pb2")
-    stub = serving.api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(grpc.insecure_channel(address))
-    config = types.GenerationConfig(max_output_tokens=TOKENS, min_output_tokens=TOKENS, logprobs=0)
-    request = service.GenerateRequest(
-        images=[types.Image(content=PHOTO.read_bytes())], prompt=PROMPT, generation_config=config
-    )
-    request.options.cache_policy = types.CACHE_POLICY_BYPASS
-    stub.Generate(request, timeout=600)  # warm
-    response = stub.Generate(request, timeout=600)
+    config = {"max_output_tokens": TOKENS, "min_output_tokens": TOKENS, "logprobs": 0}
+    request = requests.generate(PHOTO, PROMPT, config=config, options={"cache_policy": "CACHE_POLICY_BYPASS"})
+    with Client(address, timeout=600) as client:
+        client.send(request)  # warm
+        response = client.send(request)
     timing = response.info.timing
     result = {
         "tokens": list(response.candidates[0].token_ids),
