@@ -149,14 +149,4 @@ Status DrainingError() {
                 "the server is going away; another one can answer at once");
 }
 
-Status CancelledError(const char* phase) {
-  return Status(StatusCode::kCancelled, Reason::kCancelled, "cancelled by the client",
-                {{"phase", phase}});
-}
-
-Status DeadlineError(const char* phase) {
-  return Status(StatusCode::kDeadlineExceeded, Reason::kDeadlineExceeded,
-                std::string("the deadline passed while ") + phase, {{"phase", phase}});
-}
-
 }  // namespace paligemma

@@ -33,8 +33,6 @@ std::string CamelCodeName(StatusCode code);
 // The errors that the edge itself makes.
 Status ModelLoadingError();
 Status DrainingError();
-Status CancelledError(const char* phase);
-Status DeadlineError(const char* phase);
 
 }  // namespace paligemma
 

@@ -130,7 +130,7 @@ void Delivery::AddToken(Live* live, int index, const StepEvent& event, TimePoint
     result.timing.prefill = event.prefill;
     if (result.usage.num_images > 0) {
       result.usage.cached_image_tokens =
-          event.num_cached_images * (result.usage.image_tokens / result.usage.num_images);
+          event.output.num_cached_images * (result.usage.image_tokens / result.usage.num_images);
     }
     hooks_.on_first_token(live->request.id);
   }

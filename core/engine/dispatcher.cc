@@ -9,6 +9,7 @@
 
 #include "core/base/check.h"
 #include "core/engine/sequence_factory.h"
+#include "core/request/endings.h"
 
 namespace paligemma {
 namespace {
@@ -31,17 +32,6 @@ Status Draining() {
   return Status(StatusCode::kUnavailable, Reason::kServerDraining,
                 "the server is going away; try another")
       .WithRetryAfter(kRetryDraining);
-}
-
-Status Late(std::string_view phase) {
-  return Status(StatusCode::kDeadlineExceeded, Reason::kDeadlineExceeded,
-                "the deadline passed before the answer was complete",
-                {{"phase", std::string(phase)}});
-}
-
-Status Cancelled(std::string_view phase) {
-  return Status(StatusCode::kCancelled, Reason::kCancelled, "the client cancelled the call",
-                {{"phase", std::string(phase)}});
 }
 
 }  // namespace
@@ -129,7 +119,7 @@ Status Dispatcher::CheckAdmission(const Cost& cost, TimePoint deadline) const {
     return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
         .WithRetryAfter(kRetryLoading);
   }
-  if (deadline <= clock_->Now()) return Late("admission");
+  if (deadline <= clock_->Now()) return DeadlineStatus("admission");
   if (num_queued_ >= options_.max_queued) {
     return Overloaded(std::to_string(num_queued_) + " requests wait");
   }
@@ -181,8 +171,8 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
   const TimePoint began = clock_->Now();
   const TimePoint deadline = std::min(request.deadline, request.time_budget);
   const InterruptCheck check = [&]() -> Status {
-    if (cancelled->load()) return Cancelled("preprocess");
-    if (deadline <= clock_->Now()) return Late("preprocess");
+    if (cancelled->load()) return CancelledStatus("preprocess");
+    if (deadline <= clock_->Now()) return DeadlineStatus("preprocess");
     return OkStatus();
   };
   Status status = check();
@@ -246,7 +236,7 @@ void Dispatcher::Cancel(RequestId id) {
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
   }
-  if (sink != nullptr) delivery_->Reject(id, std::move(sink), Cancelled("queue"), {});
+  if (sink != nullptr) delivery_->Reject(id, std::move(sink), CancelledStatus("queue"), {});
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
 
@@ -270,7 +260,7 @@ Status Dispatcher::Drain(TimePoint deadline) {
   while (!entries_.empty()) {
     if (!ended_.WaitUntil(&mutex_, last)) break;
   }
-  return Late("drain");
+  return DeadlineStatus("drain");
 }
 
 void Dispatcher::Abort(const Status& status) {

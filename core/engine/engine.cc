@@ -158,7 +158,9 @@ void Engine::FinishOldest() {
     stats.num_rows = static_cast<int>(batch.rows.size());
     stats.num_tokens = batch.num_tokens;
     stats.num_images = batch.num_images;
-    stats.num_cached_images = result->num_cached_images;
+    for (const StepOutput& output : result->outputs) {
+      stats.num_cached_images += output.num_cached_images;
+    }
     stats.vision = result->vision;
     stats.model = result->model;
     observer_->OnStep(stats);

@@ -20,6 +20,7 @@ ImageCache::ImageCache(torch::jit::Module vision, const Options& options, c10::D
 ImageCache::Encoded ImageCache::Encode(const Batch& batch) {
   Encoded encoded;
   encoded.first_rows.resize(batch.rows.size());
+  encoded.num_cached.resize(batch.rows.size());
   std::vector<const PreparedImage*> missing;
   std::vector<int> missing_slots;
   for (std::size_t i = 0; i < batch.rows.size(); ++i) {
@@ -30,7 +31,7 @@ ImageCache::Encoded ImageCache::Encode(const Batch& batch) {
       const ImageSlots::Place place = PlaceFor(image, batch.num_images);
       encoded.first_rows[i].push_back(place.slot * options_.tokens_per_image);
       if (place.hit) {
-        ++encoded.num_cached;
+        ++encoded.num_cached[i];
       } else {
         missing.push_back(&image);
         missing_slots.push_back(place.slot);

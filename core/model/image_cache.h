@@ -29,7 +29,7 @@ class ImageCache {
   struct Encoded {
     // For each batch row, the first row in rows() of each of its images.
     std::vector<std::vector<std::int32_t>> first_rows;
-    int num_cached = 0;
+    std::vector<int> num_cached;  // for each batch row, how many of its images were there already
   };
   // Encodes what the batch's prefill rows show and the cache does not hold. Throws what torch
   // throws. EndStep must follow.

@@ -142,7 +142,6 @@ class TorchScriptRunner::Impl {
     const TimePoint start = clock->Now();
     const ImageCache::Encoded encoded = images_.Encode(batch);
     const TimePoint encoded_at = clock->Now();
-    result.num_cached_images = encoded.num_cached;
     result.vision = encoded_at - start;
     const Architecture& model = options_.manifest.architecture;
     const at::Tensor hidden = Forward(
@@ -150,6 +149,9 @@ class TorchScriptRunner::Impl {
     result.outputs =
         Sample(decoder_, hidden, BuildSamplingInputs(batch, model.vocab, previous_tokens_), batch,
                model.vocab, model.final_softcap);
+    for (std::size_t i = 0; i < result.outputs.size(); ++i) {
+      result.outputs[i].num_cached_images = encoded.num_cached[i];
+    }
     result.model = clock->Now() - encoded_at;
     return result;
   }

@@ -44,13 +44,13 @@ struct StepOutput {
   TokenId token = 0;
   float logprob = 0;                  // with log-probabilities
   std::vector<TokenAlternative> top;  // as many as asked for
+  int num_cached_images = 0;          // of a prefill row's images, those that were encoded before
   bool numeric_fault = false;  // the logits held a NaN: the sequence must end with NUMERIC_FAULT
 };
 
 struct StepResult {
   std::vector<StepOutput> outputs;
   Duration vision{}, model{};  // time spent in the step
-  int num_cached_images = 0;   // images that the image cache answered
 };
 
 // What one step means for one sequence. A value: it crosses to the delivery thread and points at
@@ -65,7 +65,6 @@ struct StepEvent {
   // On the first token: when the prefill began, and how long the encoder and the model took.
   TimePoint scheduled{};
   Duration vision{}, prefill{};
-  int num_cached_images = 0;
 };
 
 }  // namespace paligemma

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // How steps and sequences end. Only here does a sequence advance.
-#include <algorithm>
 #include <chrono>
 #include <limits>
-#include <string>
+#include <string_view>
 
 #include "core/base/check.h"
+#include "core/request/endings.h"
 #include "core/sched/scheduler.h"
 #include "core/sched/stopping_criteria.h"
 
@@ -61,11 +61,6 @@ StepEvent Scheduler::CommitRow(Entry* entry, const Batch& batch, const StepResul
     event.scheduled = entry->scheduled;
     event.vision = result.vision;
     event.prefill = result.model;
-    // Of a batch that the cache answered in part it is not known which images.
-    const int num_images = static_cast<int>(sequence.images.size());
-    const bool all = result.num_cached_images >= batch.num_images;
-    event.num_cached_images =
-        all || batch.rows.size() == 1 ? std::min(num_images, result.num_cached_images) : 0;
   }
   if (reason != FinishReason::kNone) {
     const StepEvent end = End(entry, OkStatus(), reason);  // destroys the sequence
@@ -158,10 +153,8 @@ StepEvent Scheduler::EndLate(Entry* entry, TimePoint now) {
   const bool has_tokens = entry->num_output() > 0;
   const FinishReason reason = deadline ? FinishReason::kNone : FinishReason::kTimeBudget;
   if (!deadline && has_tokens) return End(entry, OkStatus(), reason);
-  Status status(StatusCode::kDeadlineExceeded, Reason::kDeadlineExceeded,
-                deadline ? "the deadline passed" : "the time budget ended before the first token",
-                {{"phase", std::string(Phase(*entry))}});
-  return End(entry, std::move(status), reason);
+  const std::string_view phase = Phase(*entry);
+  return End(entry, deadline ? DeadlineStatus(phase) : TimeBudgetStatus(phase), reason);
 }
 
 // REQUIRES: no row of it is in flight.
@@ -175,9 +168,7 @@ std::optional<StepEvent> Scheduler::Cancel(SequenceId id) {
   const auto found = entries_.find(id);
   if (found == entries_.end() || found->second->state == State::kEnded) return std::nullopt;
   Entry* const entry = found->second.get();
-  Status status(StatusCode::kCancelled, Reason::kCancelled, "the request was cancelled",
-                {{"phase", std::string(Phase(*entry))}});
-  return End(entry, std::move(status), FinishReason::kNone);
+  return End(entry, CancelledStatus(Phase(*entry)), FinishReason::kNone);
 }
 
 std::optional<StepEvent> Scheduler::Finish(SequenceId id, FinishReason reason) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "core/request/endings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc_server.h"
@@ -40,7 +41,7 @@ class FakeBackend : public Backend {
       ++num_cancels_;
       changed_.NotifyAll();
     }
-    if (sink != nullptr) sink->OnDone(CancelledError("decode"), RequestResult());
+    if (sink != nullptr) sink->OnDone(CancelledStatus("decode"), RequestResult());
   }
 
   struct Pending {

@@ -151,7 +151,7 @@ void Driver::Step(const std::vector<Sequence*>& sequences) {
   const auto result = runner_->Finish();
   PG_CHECK(result.ok()) << result.status().ToString();
   last_outputs = result->outputs;
-  num_cached_images += result->num_cached_images;
+  for (const StepOutput& output : last_outputs) num_cached_images += output.num_cached_images;
   for (std::size_t i = 0; i < order.size(); ++i) {
     order[i]->output.push_back(result->outputs[i].token);
   }

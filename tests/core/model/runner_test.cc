@@ -172,6 +172,14 @@ TEST_F(RunnerTest, TheImageCacheAnswersUnlessARequestForbidsIt) {
   third.Step({d.get()});
   EXPECT_EQ(third.num_cached_images, 0);
   EXPECT_EQ(a->output, d->output);
+  // A batch that the cache answers in part says which of its rows had their image there.
+  const auto cached = MakeSequence(set.cases.front(), set.manifest);
+  const auto fresh = MakeSequence(set.cases.back(), set.manifest);
+  fresh->images[0].use_cache = false;
+  Driver fourth(runner.get(), 4);
+  fourth.Step({cached.get(), fresh.get()});
+  EXPECT_EQ(fourth.last_outputs[0].num_cached_images, 1);
+  EXPECT_EQ(fourth.last_outputs[1].num_cached_images, 0);
 }
 
 // Look-ahead: the second step names the first one's output row instead of a token.
