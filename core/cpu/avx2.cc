@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cpu/avx2_vector.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/panel_kernel.h"
+#include "core/cpu/row_kernels.h"
+
+namespace paligemma::cpu {
+namespace {
+
+__m256i LoadWords(const void* words) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(words));
+}
+
+// 16 outputs in two registers; twelve sums leave room for the operands.
+struct FloatSums {
+  static constexpr int kWidth = 8, kVectors = 2, kMaxRows = 6;
+  using Weights = __m256i;
+  using Sum = __m256;
+
+  static __m256i LoadWeights(const std::uint32_t* words) { return LoadWords(words); }
+  static __m256i LoadInput(const std::uint32_t* word) {
+    return _mm256_set1_epi32(static_cast<int>(*word));
+  }
+  static __m256 Begin(const PanelJob&, int) { return _mm256_setzero_ps(); }
+  static __m256 Resume(const float* partial) { return _mm256_loadu_ps(partial); }
+  static void Pause(__m256 sum, float* partial) { _mm256_storeu_ps(partial, sum); }
+  static void Finish(const PanelJob&, int, int, __m256 sum, float* y) { Pause(sum, y); }
+};
+
+struct Float32Arithmetic : FloatSums {
+  static __m256 MultiplyAdd(__m256 sum, __m256i input, __m256i weights) {
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(input), _mm256_castsi256_ps(weights), sum);
+  }
+};
+
+// Both halves of a word are widened to float32, the first input is added first.
+struct Bfloat16Arithmetic : FloatSums {
+  static __m256 MultiplyAdd(__m256 sum, __m256i input, __m256i weights) {
+    sum = _mm256_fmadd_ps(First(input), First(weights), sum);
+    return _mm256_fmadd_ps(Second(input), Second(weights), sum);
+  }
+  static __m256 First(__m256i word) { return _mm256_castsi256_ps(_mm256_slli_epi32(word, 16)); }
+  static __m256 Second(__m256i word) {
+    return _mm256_castsi256_ps(_mm256_and_si256(word, _mm256_set1_epi32(~0xffff)));
+  }
+};
+
+// vpmaddubsw would saturate, so bytes are widened to 16 bits and multiplied with vpmaddwd, which
+// adds pairs: two registers hold two halves each of the sums of four outputs, added at the end.
+struct Int8Arithmetic {
+  static constexpr int kWidth = 8, kVectors = 2, kMaxRows = 2;
+  struct Weights {
+    __m256i low, high;  // of outputs 0-3 and 4-7
+  };
+  struct Sum {
+    __m256i low, high;
+    __m256i before;  // what earlier blocks of steps gave
+  };
+
+  static Weights LoadWeights(const std::uint32_t* words) {
+    const __m256i bytes = LoadWords(words);
+    return {_mm256_cvtepi8_epi16(_mm256_castsi256_si128(bytes)),
+            _mm256_cvtepi8_epi16(_mm256_extracti128_si256(bytes, 1))};
+  }
+  static __m256i LoadInput(const std::uint32_t* word) {
+    return _mm256_cvtepu8_epi16(_mm_set1_epi32(static_cast<int>(*word)));
+  }
+  static Sum Begin(const PanelJob& job, int channel) {
+    const __m256i sums = LoadWords(job.weight_sums + channel);
+    return After(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
+  }
+  static Sum Resume(const float* partial) { return After(LoadWords(partial)); }
+  static Sum MultiplyAdd(Sum sum, __m256i input, Weights weights) {
+    return {_mm256_add_epi32(sum.low, _mm256_madd_epi16(input, weights.low)),
+            _mm256_add_epi32(sum.high, _mm256_madd_epi16(input, weights.high)), sum.before};
+  }
+  static void Pause(const Sum& sum, float* partial) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(partial), Total(sum));
+  }
+  static void Finish(const PanelJob& job, int row, int channel, const Sum& sum, float* y) {
+    const __m256 scaled =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(Total(sum)), _mm256_set1_ps(job.row_scale[row]));
+    _mm256_storeu_ps(y, _mm256_mul_ps(scaled, _mm256_loadu_ps(job.weight_scale + channel)));
+  }
+
+ private:
+  static Sum After(__m256i before) {
+    return {_mm256_setzero_si256(), _mm256_setzero_si256(), before};
+  }
+  static __m256i Total(const Sum& sum) {
+    // vphaddd works within 128-bit halves: outputs 0 1 4 5 2 3 6 7.
+    const __m256i pairs = _mm256_hadd_epi32(sum.low, sum.high);
+    return _mm256_add_epi32(sum.before, _mm256_permute4x64_epi64(pairs, 0xd8));
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {
+    .float32_panel = MultiplyPanel<Float32Arithmetic>,
+    .bfloat16_panel = MultiplyPanel<Bfloat16Arithmetic>,
+    .int8_panel = MultiplyPanel<Int8Arithmetic>,
+    .to_bfloat16 = ToBfloat16,
+    .quantize = Quantize,
+};
+
+}  // namespace paligemma::cpu

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cpu/product.h"
+
+#include <algorithm>
+
+#include "core/base/check.h"
+#include "core/cpu/kernels.h"
+
+namespace paligemma::cpu {
+namespace {
+
+constexpr std::int64_t kWordsPerLine = 16;
+
+// Whole cache lines, and an odd number of them: rows a power of two apart would share cache sets.
+std::int64_t StrideOf(Encoding encoding, std::int64_t inputs) {
+  const std::int64_t lines = (NumSteps(encoding, inputs) + kWordsPerLine - 1) / kWordsPerLine;
+  return (lines | 1) * kWordsPerLine;
+}
+
+using PanelKernel = void (*)(const PanelJob&);
+
+PanelKernel KernelOf(const Kernels& kernels, Encoding encoding) {
+  switch (encoding) {
+    case Encoding::kFloat32:
+      return kernels.float32_panel;
+    case Encoding::kBfloat16:
+      return kernels.bfloat16_panel;
+    case Encoding::kInt8:
+      return kernels.int8_panel;
+  }
+  return nullptr;
+}
+
+// A matrix's last outputs, where they do not fill a panel: the kernel works beside the result.
+void MultiplyNarrowPanel(PanelKernel kernel, PanelJob job, std::int64_t width) {
+  float scale[kPanel] = {};
+  if (job.weight_scale != nullptr) {
+    std::copy(job.weight_scale, job.weight_scale + width, scale);
+    job.weight_scale = scale;
+  }
+  AlignedBuffer<float> whole(job.num_rows * kPanel);
+  float* const y = job.y;
+  const std::int64_t y_stride = job.y_stride;
+  job.y = whole.data();
+  job.y_stride = kPanel;
+  kernel(job);
+  for (std::int64_t row = 0; row < job.num_rows; ++row) {
+    std::copy(whole.data() + row * kPanel, whole.data() + row * kPanel + width, y + row * y_stride);
+  }
+}
+
+}  // namespace
+
+const Kernels& KernelsFor(Isa isa) {
+  PG_CHECK(isa != Isa::kReference && isa <= DetectIsa()) << "kernels for " << IsaName(isa);
+  return isa == Isa::kAvx2     ? kAvx2Kernels
+         : isa == Isa::kAvx512 ? kAvx512Kernels
+                               : kAvx512Bf16Kernels;
+}
+
+Activations::Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std::int64_t inputs)
+    : isa_(isa),
+      encoding_(encoding),
+      num_rows_(num_rows),
+      inputs_(inputs),
+      stride_(StrideOf(encoding, inputs)),
+      words_(num_rows * stride_),
+      scales_(encoding == Encoding::kInt8 ? num_rows : 0) {}
+
+void Activations::SetRow(std::int64_t row, const float* x) {
+  std::uint32_t* words = words_.data() + row * stride_;
+  const int count = static_cast<int>(inputs_);
+  const int padded = static_cast<int>(NumSteps(encoding_, inputs_) * InputsPerWord(encoding_));
+  switch (encoding_) {
+    case Encoding::kFloat32:
+      std::copy(x, x + count, reinterpret_cast<float*>(words));
+      break;
+    case Encoding::kBfloat16:
+      KernelsFor(isa_).to_bfloat16(x, count, padded, reinterpret_cast<std::uint16_t*>(words));
+      break;
+    case Encoding::kInt8:
+      scales_[row] =
+          KernelsFor(isa_).quantize(x, count, padded, reinterpret_cast<std::uint8_t*>(words));
+      break;
+  }
+}
+
+Activations MakeActivations(const Context& context, Encoding encoding, const float* x,
+                            std::int64_t num_rows, std::int64_t inputs) {
+  Activations activations(context.isa, encoding, num_rows, inputs);
+  context.Run(static_cast<int>(num_rows),
+              [&](int row) { activations.SetRow(row, x + row * inputs); });
+  return activations;
+}
+
+void Multiply(const Context& context, const Activations& x, const PackedMatrix& w, float* y) {
+  PG_CHECK(x.encoding() == w.encoding && x.inputs() == w.inputs)
+      << x.inputs() << " inputs for a matrix that takes " << w.inputs;
+  if (x.num_rows() == 0) {
+    return;
+  }
+  const PanelKernel kernel = KernelOf(KernelsFor(context.isa), w.encoding);
+  context.Run(static_cast<int>(w.num_panels()), [&](int panel) {
+    const std::int64_t first = panel * kPanel;
+    PanelJob job;
+    job.weights = w.words + panel * w.num_steps() * kPanel;
+    job.weight_sums = w.sums == nullptr ? nullptr : w.sums + first;
+    job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
+    job.rows = x.words();
+    job.row_stride = x.stride();
+    job.row_scale = x.scales();
+    job.num_rows = static_cast<int>(x.num_rows());
+    job.num_steps = static_cast<int>(w.num_steps());
+    job.y = y + first;
+    job.y_stride = w.outputs;
+    if (w.outputs - first >= kPanel) {
+      kernel(job);
+    } else {
+      MultiplyNarrowPanel(kernel, job, w.outputs - first);
+    }
+  });
+}
+
+}  // namespace paligemma::cpu
