@@ -8,6 +8,8 @@ namespace paligemma {
 namespace {
 
 constexpr size_t kMaxPeerBytes = 64;
+// Between the machine's two clocks.
+constexpr std::chrono::milliseconds kClockError{1};
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 
 // How a refusal is counted.
@@ -73,6 +75,7 @@ void CallSession::Accept(const rpc::Call& call, ParsedRequest* parsed) {
   Request& request = parsed->request;
   request.id = record_.request_id;
   request.deadline = DeadlineOf(call.context(), request.arrival, *dependencies_.config);
+  deadline_ = request.deadline;
   for (const ImageInput& image : request.images) {
     record_.image_bytes +=
         static_cast<std::int64_t>(image.is_raw ? image.raw.data.size() : image.encoded.size());
@@ -122,6 +125,14 @@ Status CallSession::CheckSize(size_t bytes) const {
       {{"value", std::to_string(bytes)}, {"limit", std::to_string(limit)}, {"advice", advice}});
 }
 
+// The transport tells of a deadline as of any other cancel; its client hears DEADLINE_EXCEEDED.
+Status CallSession::CauseOf(const Status& status, TimePoint now) const {
+  const bool late = deadline_ <= now + kClockError;
+  if (status.code() != StatusCode::kCancelled || !late) return status;
+  return Status(StatusCode::kDeadlineExceeded, Reason::kDeadlineExceeded,
+                "the deadline passed before the answer was complete", status.metadata());
+}
+
 void CallSession::Count() {
   Metrics& metrics = *dependencies_.metrics;
   const Status& status = record_.status;
@@ -137,14 +148,15 @@ void CallSession::Count() {
 }
 
 CallSession::Outcome CallSession::Finish(const Status& status, size_t response_bytes) {
-  record_.status = status;
-  record_.duration = Clock::Real()->Now() - started_;
+  const TimePoint now = Clock::Real()->Now();
+  record_.status = CauseOf(status, now);
+  record_.duration = now - started_;
   record_.response_bytes = static_cast<std::int64_t>(response_bytes);
   dependencies_.log->Write(record_);
   if (dependencies_.metrics != nullptr) Count();
-  Outcome outcome{ToGrpcStatus(status, record_.request_id), {}};
+  Outcome outcome{ToGrpcStatus(record_.status, record_.request_id), {}};
   outcome.trailers.emplace_back("x-request-id", record_.request_id);
-  if (const auto pushback = RetryPushback(status)) {
+  if (const auto pushback = RetryPushback(record_.status)) {
     outcome.trailers.emplace_back(kPushbackKey, *pushback);
   }
   return outcome;

@@ -59,11 +59,14 @@ class CallSession {
   Outcome Finish(const Status& status, size_t response_bytes);
 
  private:
+  // Of a cancelled call: whether the client cancelled it, or its deadline did.
+  Status CauseOf(const Status& status, TimePoint now) const;
   void Count();
 
   const ServiceDependencies& dependencies_;
   const TimePoint started_;
   bool accepted_ = false;
+  TimePoint deadline_ = TimePoint::max();
   TimePoint last_delta_{};
   AccessRecord record_;
   ResponseContext context_;

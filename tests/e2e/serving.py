@@ -110,6 +110,17 @@ class Server:
         """All that the server printed."""
         return Path(self.log.name).read_text()
 
+    def log_fields(self, request_id: str) -> dict[str, str]:
+        """The access log's fields of the one line that a request has, once it is there."""
+        pause = threading.Event()
+        for _ in range(2000):
+            lines = [line for line in self.log_text().splitlines() if f" request_id={request_id} " in line]
+            if lines:
+                assert len(lines) == 1, lines
+                return dict(word.split("=", 1) for word in lines[0].split() if "=" in word)
+            pause.wait(0.005)
+        raise RuntimeError(f"no line of request {request_id} in\n{self.log_text()}")
+
     def http(self, path: str) -> tuple[int, str]:
         """GETs from the management port: (status, body)."""
         try:
