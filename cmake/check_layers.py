@@ -45,7 +45,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     r"(grpc|grpcpp|google/protobuf|google/rpc)/": ("server", "client"),
     r".*\.pb\.h": ("server", "client"),
     r"prometheus/": ("core/metrics", "server"),
-    r"openssl/": ("core/bundle", "core/vision"),
+    r"openssl/": ("core/bundle", "core/vision", "server"),
     r"absl/": (),
 }
 

@@ -6,8 +6,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
-#include <fstream>
-#include <sstream>
+#include "server/tls_files.h"
 
 namespace paligemma {
 namespace {
@@ -16,23 +15,16 @@ constexpr int kNumThreads = 2;
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 constexpr std::chrono::seconds kCancelPatience{15};
 
-StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) return Status(StatusCode::kNotFound, path + ": cannot be read");
-  return text.str();
-}
-
 StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerConfig& config) {
   if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
   grpc::SslServerCredentialsOptions options;
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  PG_ASSIGN_OR_RETURN(pair.private_key, ReadFile(config.tls_key));
-  PG_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(config.tls_cert));
+  PG_ASSIGN_OR_RETURN(TlsFiles files, ReadTlsFiles(config));
+  pair.private_key = std::move(files.private_key);
+  pair.cert_chain = std::move(files.cert_chain);
   options.pem_key_cert_pairs.push_back(std::move(pair));
-  if (!config.tls_client_ca.empty()) {
-    PG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(config.tls_client_ca));
+  if (!files.client_roots.empty()) {
+    options.pem_root_certs = std::move(files.client_roots);
     options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
   return grpc::SslServerCredentials(options);
@@ -60,7 +52,7 @@ void SetChannelArguments(const ServerConfig& config, int max_images, grpc::Serve
 }  // namespace
 
 GrpcServer::GrpcServer(const ServiceDependencies& dependencies)
-    : paligemma_(dependencies, &counter_), models_(dependencies, &counter_) {}
+    : paligemma_(dependencies, &registry_), models_(dependencies, &registry_) {}
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencies& dependencies) {
   const ServerConfig& config = *dependencies.config;
@@ -105,11 +97,11 @@ bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
     return true;
   }
   const auto deadline = std::chrono::system_clock::now() + patience;
-  counter_.StopArming();
+  registry_.StopArming();
   server_->Shutdown(deadline);
   const bool in_time = std::chrono::system_clock::now() < deadline;
   // Cancelled calls end when the engine has let go of them.
-  const bool empty = counter_.WaitForNone(std::chrono::steady_clock::now() + kCancelPatience);
+  const bool empty = registry_.WaitForNone(std::chrono::steady_clock::now() + kCancelPatience);
   PG_CHECK(empty) << "a call did not end";
   threads_->Stop();
   return in_time;

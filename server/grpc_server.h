@@ -31,10 +31,13 @@ class GrpcServer {
   // to be cancelled. Afterwards no call is alive. Idempotent.
   bool Shutdown(std::chrono::milliseconds patience);
 
+  // Cancels the calls in flight, for a Shutdown() that waits for them. Thread safe.
+  void CancelCalls() { registry_.CancelAll(); }
+
  private:
   explicit GrpcServer(const ServiceDependencies& dependencies);
 
-  rpc::CallCounter counter_;
+  rpc::CallRegistry registry_;
   PaliGemmaServiceHandler paligemma_;
   ModelServiceHandler models_;
   std::unique_ptr<rpc::CompletionThreads> threads_;

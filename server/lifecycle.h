@@ -10,6 +10,7 @@
 
 namespace paligemma {
 
+// In the order in which a server goes through them.
 enum class Phase {
   kLoading,   // ports are bound, the model is not there
   kReady,     // serves
@@ -22,7 +23,13 @@ enum class Phase {
 class Lifecycle {
  public:
   Phase phase() const { return phase_.load(std::memory_order_acquire); }
-  void Set(Phase phase) { phase_.store(phase, std::memory_order_release); }
+
+  // Goes on to `phase`, never back: a model that is loaded too late makes no draining server ready.
+  void Advance(Phase phase) {
+    Phase now = phase_.load();
+    while (now < phase && !phase_.compare_exchange_weak(now, phase)) {
+    }
+  }
 
   bool ready() const { return phase() == Phase::kReady; }
   bool live() const { return phase() != Phase::kFailed; }
@@ -33,9 +40,8 @@ class Lifecycle {
       case Phase::kLoading:
         return ModelLoadingError();
       case Phase::kDraining:
+      case Phase::kFailed:  // to be restarted: for a client that is the same
         return DrainingError();
-      case Phase::kFailed:
-        return InternalError("the server met a fatal fault and must be restarted");
       case Phase::kReady:
       case Phase::kLeaving:
         break;

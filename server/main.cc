@@ -3,7 +3,12 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <future>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -33,8 +38,15 @@ sigset_t BlockSignals() {
 
 // True: a signal came within `wait`.
 bool WaitForSignal(const sigset_t& signals, std::chrono::milliseconds wait) {
-  const timespec timeout{wait.count() / 1000, (wait.count() % 1000) * 1'000'000};
-  return sigtimedwait(&signals, nullptr, &timeout) > 0;
+  const auto until = std::chrono::steady_clock::now() + wait;
+  for (;;) {
+    const timespec timeout{wait.count() / 1000, (wait.count() % 1000) * 1'000'000};
+    if (sigtimedwait(&signals, nullptr, &timeout) > 0) return true;
+    if (errno != EINTR) return false;
+    const auto left = until - std::chrono::steady_clock::now();
+    wait = std::max(std::chrono::milliseconds(0),
+                    std::chrono::duration_cast<std::chrono::milliseconds>(left));
+  }
 }
 
 int Fail(const Status& status) {
@@ -50,18 +62,32 @@ int ValidateOnly(const paligemma::ServerConfig& config) {
   return kOk;
 }
 
+// Ends the process at once: destructors would wait for a computation, for probes' connections, and
+// give memory back piece by piece.
+[[noreturn]] void Leave(int code) {
+  paligemma::FlushLog();
+  std::_Exit(code);
+}
+
 int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& device,
           const sigset_t& signals) {
   auto serving = paligemma::Serving::Create(config, device);
   if (!serving.ok()) return Fail(serving.status());
   if (const Status bound = (*serving)->Bind(); !bound.ok()) return Fail(bound);
-  if (const Status loaded = (*serving)->Load(); !loaded.ok()) return Fail(loaded);
+  // Beside, so that a signal is heard meanwhile.
+  auto loading = std::async(std::launch::async, [&serving] { return (*serving)->Load(); });
+  while (loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
+    if (!WaitForSignal(signals, std::chrono::milliseconds(50))) continue;
+    paligemma::LogInfo("stopped while the model was being loaded");
+    (*serving)->Abandon();
+    Leave(kOk);
+  }
+  if (const Status loaded = loading.get(); !loaded.ok()) return Fail(loaded);
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   (*serving)->Drain(
       [&signals](std::chrono::milliseconds wait) { return WaitForSignal(signals, wait); });
-  paligemma::FlushLog();
-  return kOk;
+  Leave(kOk);
 }
 
 }  // namespace

@@ -48,13 +48,13 @@ void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelL
 
 // A call of this service is answered at once, on the queue's thread.
 template <typename Request, typename Response, typename ArmMethod, typename Answer>
-void StartMethod(const ServiceDependencies& dependencies, rpc::CallCounter* counter,
+void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* registry,
                  const char* name, ArmMethod arm, Answer answer,
                  const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
   using Call = rpc::UnaryCall<Request, Response>;
   auto method = std::make_shared<typename Call::Method>();
   method->arm = std::move(arm);
-  method->counter = counter;
+  method->registry = registry;
   method->handle = [&dependencies, name, answer](std::shared_ptr<Call> call) {
     const TimePoint started = Clock::Real()->Now();
     if (dependencies.metrics != nullptr) dependencies.metrics->RpcStarted(kService, name);
@@ -138,13 +138,13 @@ StatusOr<v1::GetModelResponse> GetModel(const ServiceDependencies& dependencies,
 void ModelServiceHandler::Start(
     const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
   StartMethod<v1::ListModelsRequest, v1::ListModelsResponse>(
-      dependencies_, counter_, "ListModels",
+      dependencies_, registry_, "ListModels",
       [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
         service_.RequestListModels(context, request, writer, queue, queue, tag);
       },
       ListModels, queues);
   StartMethod<v1::GetModelRequest, v1::GetModelResponse>(
-      dependencies_, counter_, "GetModel",
+      dependencies_, registry_, "GetModel",
       [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
         service_.RequestGetModel(context, request, writer, queue, queue, tag);
       },

@@ -25,15 +25,15 @@ StatusOr<v1::GetModelResponse> GetModel(const ServiceDependencies& dependencies,
 class ModelServiceHandler {
  public:
   // Both must outlive every call.
-  ModelServiceHandler(const ServiceDependencies& dependencies, rpc::CallCounter* counter)
-      : dependencies_(dependencies), counter_(counter) {}
+  ModelServiceHandler(const ServiceDependencies& dependencies, rpc::CallRegistry* registry)
+      : dependencies_(dependencies), registry_(registry) {}
 
   grpc::Service* service() { return &service_; }
   void Start(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
 
  private:
   const ServiceDependencies& dependencies_;
-  rpc::CallCounter* const counter_;
+  rpc::CallRegistry* const registry_;
   v1::ModelService::AsyncService service_;
 };
 

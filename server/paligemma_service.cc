@@ -168,7 +168,7 @@ void PaliGemmaServiceHandler::StartUnary(
   description->handle = [this, name](std::shared_ptr<Call> call) {
     HandleUnary<Request, Response>(dependencies_, name, call);
   };
-  description->counter = counter_;
+  description->registry = registry_;
   for (const auto& queue : queues) Call::Arm(description, queue.get());
 }
 
@@ -183,7 +183,7 @@ void PaliGemmaServiceHandler::StartStream(
   description->handle = [this](std::shared_ptr<StreamGenerateCall> call) {
     HandleStream(dependencies_, call);
   };
-  description->counter = counter_;
+  description->registry = registry_;
   description->stall_timeout = dependencies_.config->stall_timeout;
   for (const auto& queue : queues) StreamGenerateCall::Arm(description, queue.get());
 }

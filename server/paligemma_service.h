@@ -17,8 +17,8 @@ namespace paligemma {
 class PaliGemmaServiceHandler {
  public:
   // Both must outlive every call.
-  PaliGemmaServiceHandler(const ServiceDependencies& dependencies, rpc::CallCounter* counter)
-      : dependencies_(dependencies), counter_(counter) {}
+  PaliGemmaServiceHandler(const ServiceDependencies& dependencies, rpc::CallRegistry* registry)
+      : dependencies_(dependencies), registry_(registry) {}
   PaliGemmaServiceHandler(const PaliGemmaServiceHandler&) = delete;
   PaliGemmaServiceHandler& operator=(const PaliGemmaServiceHandler&) = delete;
 
@@ -34,7 +34,7 @@ class PaliGemmaServiceHandler {
   void StartStream(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
 
   const ServiceDependencies& dependencies_;
-  rpc::CallCounter* const counter_;
+  rpc::CallRegistry* const registry_;
   v1::PaliGemmaService::AsyncService service_;
 };
 

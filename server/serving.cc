@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -11,6 +12,10 @@
 
 namespace paligemma {
 namespace {
+
+// What ended in the engine may still have to be written.
+constexpr Millis kTransportGrace{1000};
+constexpr Millis kSignalPoll{10};
 
 class DispatcherBackend : public Backend {
  public:
@@ -92,12 +97,7 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
 }
 
 Serving::~Serving() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-    stopped_.NotifyAll();
-  }
-  if (watchdog_.joinable()) watchdog_.join();
+  watchdog_.reset();
   grpc_.reset();
   management_.reset();
   model_->SetLoaded({});  // the backend's share of the dispatcher
@@ -177,7 +177,7 @@ Status Serving::Load() {
                      {device_.device}});
   LogSummary(summary, SecondsSince(start));
   SetPhase(Phase::kReady);
-  if (config_.watchdog_timeout.count() > 0) watchdog_ = std::thread([this] { Watch(); });
+  StartWatchdog();
   return OkStatus();
 }
 
@@ -195,41 +195,60 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
           " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);
 }
 
-void Serving::Watch() {
-  const auto period = std::min<Millis>(config_.watchdog_timeout / 4 + Millis(1), Millis(1000));
-  bool stuck = false;
-  while (!stuck) {
-    {
-      MutexLock lock(&mutex_);
-      if (!stopping_) stopped_.WaitUntil(&mutex_, Clock::Real()->Now() + period);
-      if (stopping_) return;
-    }
-    stuck = dispatcher_->Stats().engine.busy &&
-            Clock::Real()->Now() - dispatcher_->LastProgress() > config_.watchdog_timeout;
-  }
-  LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
-           ": the server fails its liveness probe");
-  SetPhase(Phase::kFailed);
+void Serving::StartWatchdog() {
+  if (config_.watchdog_timeout.count() == 0) return;
+  Watchdog::Options options;
+  options.timeout = config_.watchdog_timeout;
+  options.progress = [this] {
+    return Watchdog::Progress{dispatcher_->Stats().engine.busy, dispatcher_->LastProgress()};
+  };
+  options.on_stuck = [this] {
+    LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
+             ": the server fails its liveness probe");
+    SetPhase(Phase::kFailed);
+    // Whoever waits may ask another server.
+    (void)dispatcher_->Drain(Clock::Real()->Now());
+  };
+  watchdog_ = std::make_unique<Watchdog>(std::move(options));
+  watchdog_->Start();
 }
 
 void Serving::SetPhase(Phase phase) {
-  lifecycle_.Set(phase);
+  MutexLock lock(&mutex_);
+  lifecycle_.Advance(phase);
   grpc_->SetHealth(lifecycle_.ready(), lifecycle_.live());
 }
 
-bool Serving::Drain(const std::function<bool(std::chrono::milliseconds)>& stop) {
+void Serving::Abandon() {
+  SetPhase(Phase::kDraining);
+  grpc_->Shutdown(Millis(0));
+}
+
+bool Serving::Drain(const SignalWait& signal) {
   SetPhase(Phase::kLeaving);
   LogInfo("draining: not ready, accepting for another " + FormatDuration(config_.drain_delay));
-  const bool hurry = stop(config_.drain_delay);
+  bool hurry = signal(config_.drain_delay);
   SetPhase(Phase::kDraining);
   const Millis patience = hurry ? Millis(0) : config_.drain_timeout;
   // Ends what is late with SERVER_DRAINING, so that the transport need not cancel it.
-  std::thread drain(
-      [this, patience] { (void)dispatcher_->Drain(Clock::Real()->Now() + patience); });
-  const bool in_time = grpc_->Shutdown(patience + Millis(1000));
-  drain.join();
-  LogInfo(in_time ? "drained" : "drained; some calls had to be ended");
-  return in_time;
+  auto engine = std::async(std::launch::async, [this, patience] {
+    return dispatcher_->Drain(Clock::Real()->Now() + patience).ok();
+  });
+  auto transport = std::async(
+      std::launch::async, [this, patience] { return grpc_->Shutdown(patience + kTransportGrace); });
+  const auto ended = [](const std::future<bool>& task) {
+    return task.wait_for(kSignalPoll) == std::future_status::ready;
+  };
+  while (!ended(engine) || !ended(transport)) {
+    if (hurry || !signal(Millis(0))) continue;
+    hurry = true;
+    LogInfo("a second signal: ending the calls in flight");
+    (void)dispatcher_->Drain(Clock::Real()->Now());
+    grpc_->CancelCalls();
+  }
+  const bool drained = engine.get() && transport.get();
+  LogInfo(drained ? "drained" : "drained; some calls had to be ended");
+  return drained;
 }
 
 }  // namespace paligemma

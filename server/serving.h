@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "core/base/mutex.h"
 #include "core/base/status.h"
@@ -18,6 +17,7 @@
 #include "server/grpc_server.h"
 #include "server/management_server.h"
 #include "server/served_model.h"
+#include "server/watchdog.h"
 
 namespace paligemma {
 
@@ -34,21 +34,25 @@ class Serving {
 
   // Binds both ports; from then on probes are answered and calls are told MODEL_LOADING.
   Status Bind();
-  // Loads the weights, warms up, and becomes ready. Takes seconds to minutes.
+  // Loads the weights, warms up, and becomes ready. Takes seconds to minutes, and cannot be
+  // interrupted; Abandon() and Drain() may be called meanwhile.
   Status Load();
-  // Not ready but accepting for the drain delay, then GOAWAY and the calls in flight. `stop` is
-  // polled: true ends the waiting. False when calls had to be cancelled.
-  bool Drain(const std::function<bool(std::chrono::milliseconds)>& stop);
+  // Ends the transport while Load() still runs; the process must end without destructors then.
+  void Abandon();
+  // Waits for a signal as long as it is told; true: one came.
+  using SignalWait = std::function<bool(std::chrono::milliseconds)>;
+  // Not ready but accepting for the drain delay, then GOAWAY and the calls in flight. A signal
+  // meanwhile ends the waiting and the calls. False: some calls had to be ended.
+  bool Drain(const SignalWait& signal);
 
   const ServedModel& model() const { return *model_; }
 
  private:
   Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest);
-  void SetPhase(Phase phase);
+  void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
   std::string MetricsText();
-  // Fails liveness once when the engine is busy and no step ends in time.
-  void Watch();
+  void StartWatchdog();
 
   const ServerConfig& config_;
   const DeviceChoice device_;
@@ -63,10 +67,8 @@ class Serving {
   std::shared_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<ManagementServer> management_;
   std::unique_ptr<GrpcServer> grpc_;
-  Mutex mutex_;
-  CondVar stopped_;
-  bool stopping_ PG_GUARDED_BY(mutex_) = false;
-  std::thread watchdog_;
+  Mutex mutex_;  // orders phase and health
+  std::unique_ptr<Watchdog> watchdog_;
 };
 
 }  // namespace paligemma

@@ -3,30 +3,36 @@
 
 namespace paligemma::rpc {
 
-void CallCounter::Add() {
+void CallRegistry::Add(Call* call) {
   MutexLock lock(&mutex_);
-  ++num_calls_;
+  calls_.insert(call);
 }
 
-void CallCounter::Remove() {
+void CallRegistry::Remove(Call* call) {
   MutexLock lock(&mutex_);
-  if (--num_calls_ == 0) changed_.NotifyAll();
+  calls_.erase(call);
+  if (calls_.empty()) changed_.NotifyAll();
 }
 
-void CallCounter::ArmUnlessStopping(const std::function<void()>& arm) {
+void CallRegistry::CancelAll() {
+  MutexLock lock(&mutex_);
+  for (Call* const call : calls_) call->TryCancel();
+}
+
+void CallRegistry::ArmUnlessStopping(const std::function<void()>& arm) {
   MutexLock lock(&arming_mutex_);
   if (!stopping_) arm();
 }
 
-void CallCounter::StopArming() {
+void CallRegistry::StopArming() {
   MutexLock lock(&arming_mutex_);
   stopping_ = true;
 }
 
-bool CallCounter::WaitForNone(std::chrono::steady_clock::time_point deadline) {
+bool CallRegistry::WaitForNone(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(&mutex_);
-  while (num_calls_ > 0) {
-    if (!changed_.WaitUntil(&mutex_, deadline) && num_calls_ > 0) return false;
+  while (!calls_.empty()) {
+    if (!changed_.WaitUntil(&mutex_, deadline) && !calls_.empty()) return false;
   }
   return true;
 }
@@ -56,6 +62,7 @@ void Call::ExpectDone() {
 void Call::Run(Event event, bool ok) {
   if (event == Event::kArrived) {
     if (ok) {
+      arrived_ = true;
       OnArrived();
     } else {
       delete done_tag_;  // a call that never arrived never ends

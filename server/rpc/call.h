@@ -10,9 +10,11 @@
 
 #include <grpcpp/server_context.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -22,12 +24,14 @@ namespace paligemma::rpc {
 
 using Trailers = std::vector<std::pair<std::string, std::string>>;
 
-// Counts the calls that exist, armed ones included, and says whether new ones may be armed. Thread
+class Call;
+
+// Knows the calls that exist, armed ones included, and says whether new ones may be armed. Thread
 // safe; outlives every call.
-class CallCounter {
+class CallRegistry {
  public:
-  void Add();
-  void Remove();
+  void Add(Call* call);
+  void Remove(Call* call);
 
   // Runs `arm` unless the server stops. Holds a lock meanwhile, so that no call is armed on a queue
   // that is being shut down.
@@ -39,12 +43,15 @@ class CallCounter {
   // Waits until no call exists; false when `deadline` passed first.
   bool WaitForNone(std::chrono::steady_clock::time_point deadline);
 
+  // Cancels every call that a client made and that has not ended.
+  void CancelAll();
+
  private:
   Mutex arming_mutex_;
   bool stopping_ PG_GUARDED_BY(arming_mutex_) = false;
   Mutex mutex_;
   CondVar changed_;
-  int num_calls_ PG_GUARDED_BY(mutex_) = 0;
+  std::unordered_set<Call*> calls_ PG_GUARDED_BY(mutex_);
 };
 
 class Call : public std::enable_shared_from_this<Call> {
@@ -57,8 +64,8 @@ class Call : public std::enable_shared_from_this<Call> {
     Event event;
   };
 
-  explicit Call(CallCounter* counter) : counter_(counter) { counter_->Add(); }
-  virtual ~Call() { counter_->Remove(); }
+  explicit Call(CallRegistry* registry) : registry_(registry) { registry_->Add(this); }
+  virtual ~Call() { registry_->Remove(this); }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
@@ -74,6 +81,11 @@ class Call : public std::enable_shared_from_this<Call> {
   // Runs an event; called by CompletionThreads only.
   void Run(Event event, bool ok);
 
+  // Ends the call as if its client had cancelled it; without effect before it arrived.
+  void TryCancel() {
+    if (arrived_) context_.TryCancel();
+  }
+
  protected:
   virtual void OnArrived() = 0;
   virtual void OnEvent(Event event, bool ok) = 0;
@@ -82,10 +94,11 @@ class Call : public std::enable_shared_from_this<Call> {
   void ExpectDone();
   Tag* NewTag(Event event) { return new Tag{shared_from_this(), event}; }
 
-  CallCounter* const counter_;
+  CallRegistry* const registry_;
   grpc::ServerContext context_;
 
  private:
+  std::atomic<bool> arrived_ = false;
   Tag* done_tag_ = nullptr;  // the queue's, unless the call never arrives
 
   Mutex cancel_mutex_;

@@ -26,15 +26,15 @@ class StreamCall : public Call {
                        void* tag)>
         arm;
     std::function<void(std::shared_ptr<StreamCall>)> handle;
-    CallCounter* counter = nullptr;
+    CallRegistry* registry = nullptr;
     size_t max_buffered_bytes = 1 << 20;
     // How long one message may wait for its reader once the stream is to end.
     std::chrono::milliseconds stall_timeout{30'000};
   };
 
   static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
-    CallCounter* const counter = method->counter;
-    counter->ArmUnlessStopping([&] {
+    CallRegistry* const registry = method->registry;
+    registry->ArmUnlessStopping([&] {
       auto call = std::make_shared<StreamCall>(method, queue);
       call->ExpectDone();
       method->arm(&call->context_, &call->request_, &call->writer_, queue,
@@ -43,7 +43,7 @@ class StreamCall : public Call {
   }
 
   StreamCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
-      : Call(method->counter), method_(std::move(method)), queue_(queue), writer_(&context_) {}
+      : Call(method->registry), method_(std::move(method)), queue_(queue), writer_(&context_) {}
 
   Request& request() { return request_; }
 

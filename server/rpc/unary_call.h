@@ -22,13 +22,13 @@ class UnaryCall : public Call {
                        void* tag)>
         arm;
     std::function<void(std::shared_ptr<UnaryCall>)> handle;
-    CallCounter* counter = nullptr;
+    CallRegistry* registry = nullptr;
   };
 
   // Waits for one more call of `method` on `queue`.
   static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
-    CallCounter* const counter = method->counter;
-    counter->ArmUnlessStopping([&] {
+    CallRegistry* const registry = method->registry;
+    registry->ArmUnlessStopping([&] {
       auto call = std::make_shared<UnaryCall>(method, queue);
       call->ExpectDone();
       method->arm(&call->context_, &call->request_, &call->writer_, queue,
@@ -37,7 +37,7 @@ class UnaryCall : public Call {
   }
 
   UnaryCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
-      : Call(method->counter), method_(std::move(method)), queue_(queue), writer_(&context_) {}
+      : Call(method->registry), method_(std::move(method)), queue_(queue), writer_(&context_) {}
 
   // The handler's own; not to be touched after Finish.
   Request& request() { return request_; }

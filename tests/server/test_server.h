@@ -122,7 +122,7 @@ class ServerTest : public ::testing::Test {
     SetPhase(Phase::kReady);
   }
   void SetPhase(Phase phase) {
-    lifecycle_.Set(phase);
+    lifecycle_.Advance(phase);
     server_->SetHealth(lifecycle_.ready(), lifecycle_.live());
   }
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/watchdog.h"
+
+#include <algorithm>
+
+namespace paligemma {
+
+Watchdog::~Watchdog() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  stopped_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Watchdog::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+bool Watchdog::Check() {
+  const Progress progress = options_.progress();
+  const bool stuck = progress.busy && options_.clock->Now() - progress.last > options_.timeout;
+  {
+    MutexLock lock(&mutex_);
+    if (stuck_ || !stuck) return stuck_;
+    stuck_ = true;
+  }
+  options_.on_stuck();
+  return true;
+}
+
+void Watchdog::Loop() {
+  const Duration period = std::clamp<Duration>(options_.timeout / 4, std::chrono::milliseconds(1),
+                                               std::chrono::seconds(1));
+  do {
+    MutexLock lock(&mutex_);
+    const TimePoint until = std::chrono::steady_clock::now() + period;
+    while (!stopping_ && stopped_.WaitUntil(&mutex_, until)) {
+    }
+    if (stopping_) return;
+  } while (!Check());
+}
+
+}  // namespace paligemma

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Notices an engine that is busy and ends no step: a kernel that hangs, a device that is gone.
+#ifndef SERVER_WATCHDOG_H_
+#define SERVER_WATCHDOG_H_
+
+#include <functional>
+#include <thread>
+
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+
+namespace paligemma {
+
+// Thread safe.
+class Watchdog {
+ public:
+  // What the engine says of itself.
+  struct Progress {
+    bool busy = false;
+    TimePoint last{};  // when a step last ended, or there was nothing to do
+  };
+  struct Options {
+    Duration timeout{};
+    std::function<Progress()> progress;
+    std::function<void()> on_stuck;  // called once
+    const Clock* clock = Clock::Real();
+  };
+
+  explicit Watchdog(Options options) : options_(std::move(options)) {}
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  // Looks four times within a timeout and at least every second, on a thread of its own, until the
+  // engine is stuck.
+  void Start();
+
+  // One look. True: the engine is stuck, and on_stuck has been called, now or before.
+  bool Check() PG_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Loop() PG_LOCKS_EXCLUDED(mutex_);
+
+  const Options options_;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stopping_ PG_GUARDED_BY(mutex_) = false;
+  bool stuck_ PG_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_WATCHDOG_H_
