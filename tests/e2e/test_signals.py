@@ -49,14 +49,13 @@ def probe_answers(server: serving.Server) -> bool:
 
 def long_stream(server: serving.Server, **config: float) -> object:
     """A stream that goes on for a while, of which the first message has come."""
-    service = serving.api("paligemma_service_pb2")
     request = serving.generate_request(CASE)
     request.generation_config.max_output_tokens = 64
     request.generation_config.ignore_eos = True
     for name, value in config.items():
         setattr(request.generation_config, name, value)
-    task = service.TaskRequest(generate=request)
-    call = server.stub.StreamGenerate(service.StreamGenerateRequest(task=task), timeout=60)
+    task = serving.v1.TaskRequest(generate=request)
+    call = server.stub.StreamGenerate(serving.v1.StreamGenerateRequest(task=task), timeout=60)
     next(call)
     return call
 

@@ -61,8 +61,7 @@ def ask(server: serving.Server, folder: Path, roots: str = "ours", client: str =
     chain = (folder / f"{client}.pem").read_bytes() if client else None
     credentials = grpc.ssl_channel_credentials((folder / f"{roots}.pem").read_bytes(), key, chain)
     with grpc.secure_channel(server.address, credentials) as channel:
-        stub = serving.api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(channel)
-        return stub.Generate(serving.generate_request(CASE), timeout=20)
+        return serving.Stub(channel).Generate(serving.generate_request(CASE), timeout=20)
 
 
 def refused(server: serving.Server, folder: Path, **how: str) -> grpc.StatusCode:
