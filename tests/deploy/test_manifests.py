@@ -1,46 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the manifests agree with the server's flags, ports and drain times?"""
+"""Do the manifests agree with the server's settings, ports, health services and drain?"""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
+import pytest
 import yaml
+from manifests import DEPLOY, ROOT, config_keys, objects, one, seconds, server_config
 
-ROOT = Path(__file__).resolve().parents[2]
-BASE = ROOT / "deploy/base"
-CONFIG = json.loads((BASE / "config.json").read_text())
-OBJECTS = [item for path in sorted(BASE.glob("*.yaml")) for item in yaml.safe_load_all(path.read_text())]
-POD = next(item for item in OBJECTS if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+BASE = objects(DEPLOY / "base")
+DEPLOYMENT = one(BASE, "Deployment")
+POD = DEPLOYMENT["spec"]["template"]["spec"]
 SERVER = POD["containers"][0]
+CONFIG = server_config((DEPLOY / "base/config.json").read_text())
+SETTINGS = config_keys((ROOT / "server/server_config.h").read_text())
+GRPC_SERVER = (ROOT / "server/grpc_server.cc").read_text()
+LABELS = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
-def test_config_keys_are_settings() -> None:
-    """The server refuses unknown keys."""
-    known = set(re.findall(r'S\{"([a-z-]+)"', (ROOT / "server/server_config.h").read_text()))
-    assert set(CONFIG) <= known
+def port_of(address: str) -> int:
+    """The port of HOST:PORT."""
+    return int(address.rsplit(":", 1)[1])
 
 
-def test_probes_and_ports() -> None:
-    """Probes ask the management port; Services name the data port."""
-    for probe, path in {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}.items():
-        assert SERVER[probe]["httpGet"] == {"path": path, "port": 8002}
-    assert {port["name"]: port["containerPort"] for port in SERVER["ports"]} == {"grpc": 8001, "metrics": 8002}
-    assert CONFIG["listen"].endswith(":8001") and CONFIG["http-listen"].endswith(":8002")
+def test_the_config_file_holds_settings_alone() -> None:
+    """The server refuses to start with an unknown one."""
+    assert SETTINGS, "server_config.h is not written as this test reads it"
+    assert set(CONFIG) <= SETTINGS
 
 
-def test_termination_covers_drain() -> None:
-    """Kubernetes waits longer than the server drains."""
-    drain = sum(int(CONFIG[key].removesuffix("s")) for key in ("drain-delay", "drain-timeout"))
-    assert POD["terminationGracePeriodSeconds"] >= drain + 5
-    assert POD["enableServiceLinks"] is False
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_every_flag_and_variable_is_a_setting(path) -> None:
+    """Also those in patches."""
+    text = path.read_text()
+    flags = set(re.findall(r"--([a-z0-9-]+)=", text)) - {"config"}
+    variables = {name.lower().replace("_", "-") for name in re.findall(r"name: PALIGEMMA_([A-Z_]+)", text)}
+    assert flags | variables <= SETTINGS
 
 
-def test_restricted_and_pinned() -> None:
-    """The restricted profile, resources, and no moving tag."""
-    assert POD["securityContext"]["runAsNonRoot"] and SERVER["securityContext"]["readOnlyRootFilesystem"]
-    assert SERVER["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+def test_ports_are_those_the_server_listens_on() -> None:
+    """The Services and the policy name them."""
+    ports = {port["name"]: port["containerPort"] for port in SERVER["ports"]}
+    assert ports == {"grpc": port_of(CONFIG["listen"]), "metrics": port_of(CONFIG["http-listen"])}
+    services = [item for item in BASE if item["kind"] == "Service"]
+    assert [port["targetPort"] for service in services for port in service["spec"]["ports"]] == ["grpc", "grpc"]
+    policy = one(BASE, "NetworkPolicy")["spec"]
+    assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == set(ports)
+
+
+def test_probes_ask_health_services_that_the_server_has() -> None:
+    """Readiness and start-up depend on the model, liveness does not."""
+    known = set(re.findall(r'"(readiness|liveness)"', GRPC_SERVER))
+    asked = {probe: SERVER[probe]["grpc"]["service"] for probe in PROBES}
+    assert asked == {"startupProbe": "readiness", "readinessProbe": "readiness", "livenessProbe": "liveness"}
+    assert set(asked.values()) == known
+    assert {SERVER[probe]["grpc"]["port"] for probe in PROBES} == {port_of(CONFIG["listen"])}
+
+
+def test_start_up_has_time_to_load_the_largest_model() -> None:
+    """A 28B bfloat16 bundle, 56 GB at 50 MB/s; the rollout waits longer than that."""
+    budget = SERVER["startupProbe"]["periodSeconds"] * SERVER["startupProbe"]["failureThreshold"]
+    assert budget >= 56_000 / 50
+    assert DEPLOYMENT["spec"]["progressDeadlineSeconds"] > budget
+
+
+def test_the_drain_is_long_enough_for_every_call_and_kubernetes_waits_for_it() -> None:
+    """No call outlives its deadline, the delay outlasts the readiness probe, the grace the server's worst case."""
+    delay, timeout = seconds(CONFIG["drain-delay"]), seconds(CONFIG["drain-timeout"])
+    patience = int(re.search(r"kCancelPatience\{(\d+)\}", GRPC_SERVER).group(1))
+    readiness = SERVER["readinessProbe"]
+    assert timeout >= seconds(CONFIG["max-deadline"])
+    assert delay > readiness["periodSeconds"] * readiness["failureThreshold"] + readiness["timeoutSeconds"]
+    assert POD["terminationGracePeriodSeconds"] > delay + timeout + 1 + patience
+
+
+def test_every_selector_finds_the_pods() -> None:
+    """Services, budget, policy, monitor, spreading."""
+    selectors = [item["spec"]["selector"] for item in BASE if item["kind"] == "Service"]
+    selectors += [DEPLOYMENT["spec"]["selector"]["matchLabels"]]
+    selectors += [one(BASE, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]]
+    selectors += [one(BASE, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]]
+    monitor = one(objects(DEPLOY / "components/monitoring"), "PodMonitor")["spec"]
+    selectors += [monitor["selector"]["matchLabels"]]
+    selectors += [spread["labelSelector"]["matchLabels"] for spread in POD["topologySpreadConstraints"]]
+    assert all(selector == LABELS for selector in selectors)
+    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == ["metrics"]
+
+
+def test_the_pod_meets_the_restricted_profile() -> None:
+    """Pod Security Standards, and what they leave open: a read-only root, no token, no injected variables."""
+    pod, container = POD["securityContext"], SERVER["securityContext"]
+    assert pod["runAsNonRoot"] is True and pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["allowPrivilegeEscalation"] is False and container["capabilities"] == {"drop": ["ALL"]}
+    assert container["readOnlyRootFilesystem"] is True
+    assert POD["automountServiceAccountToken"] is False and POD["enableServiceLinks"] is False
+    assert {volume["name"] for volume in POD["volumes"]} == {mount["name"] for mount in SERVER["volumeMounts"]}
+    assert all(mount["readOnly"] for mount in SERVER["volumeMounts"])
+
+
+def test_the_image_is_the_one_that_is_built_here() -> None:
+    """Its tag is VERSION, and it runs as the user that the pod names."""
+    assert SERVER["image"] == f"paligemma-serving:{(ROOT / 'VERSION').read_text().strip()}"
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert f"USER {POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}\n" in dockerfile
     assert SERVER["resources"]["requests"]["memory"] == SERVER["resources"]["limits"]["memory"]
-    assert re.search(r":[0-9][^:]*$|@sha256:", SERVER["image"])
+
+
+def test_every_overlay_and_component_is_named_in_the_readme() -> None:
+    """A stranger finds them there."""
+    readme = (DEPLOY / "README.md").read_text()
+    folders = [path.parent.relative_to(DEPLOY) for path in DEPLOY.rglob("kustomization.yaml")]
+    assert [str(folder) for folder in folders if f"`{folder}`" not in readme] == []
+    for path in DEPLOY.rglob("kustomization.yaml"):
+        assert yaml.safe_load(path.read_text())["kind"] in ("Kustomization", "Component")
