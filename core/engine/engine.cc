@@ -6,12 +6,6 @@
 #include <utility>
 
 namespace paligemma {
-namespace {
-
-bool IsOutOfMemory(const Status& status) { return status.reason() == Reason::kDeviceOutOfMemory; }
-
-}  // namespace
-
 Status ShuttingDown() {
   return Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down");
 }
@@ -139,8 +133,7 @@ void Engine::Start(Batch batch) {
   if (status.ok()) return;
   const Batch refused = std::move(in_flight_.back());
   in_flight_.pop_back();
-  if (IsOutOfMemory(status) && scheduler_.Retry(refused, /*started=*/false)) return;
-  Deliver(scheduler_.FailUnstarted(refused, status));
+  if (!Retry(refused, /*started=*/false)) Deliver(scheduler_.FailUnstarted(refused, status));
 }
 
 void Engine::FinishOldest() {
@@ -169,8 +162,13 @@ void Engine::FinishOldest() {
 }
 
 void Engine::Fail(const Batch& batch, const Status& status) {
-  if (IsOutOfMemory(status) && scheduler_.Retry(batch, /*started=*/true)) return;
-  Deliver(scheduler_.Fail(batch, status));
+  if (!Retry(batch, /*started=*/true)) Deliver(scheduler_.Fail(batch, status));
+}
+
+bool Engine::Retry(const Batch& batch, bool started) {
+  if (!scheduler_.Retry(batch, started)) return false;
+  if (observer_ != nullptr) observer_->OnPreemptions(static_cast<int>(batch.rows.size()));
+  return true;
 }
 
 void Engine::Deliver(std::vector<StepEvent> events) {

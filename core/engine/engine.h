@@ -92,6 +92,7 @@ class Engine {
   void Start(Batch batch);
   void FinishOldest();
   void Fail(const Batch& batch, const Status& status);
+  bool Retry(const Batch& batch, bool started);
   void Deliver(std::vector<StepEvent> events);
   void Publish();
   void EndAll();

@@ -64,9 +64,9 @@ class Scheduler {
   // The oldest planned step failed: ends its sequences with `status`.
   std::vector<StepEvent> Fail(const Batch& batch, const Status& status);
 
-  // The newest (`started` false) or oldest planned step was too large for the device. A prefill of
-  // several rows goes back to waiting, to be tried with half as many; returns false, and does
-  // nothing, for any other.
+  // The newest (`started` false) or oldest planned step failed, and nobody knows for whose sake:
+  // its sequences go back to waiting, to be prefilled again half as many at a time, until what is
+  // to blame fails alone. Returns false, and does nothing, for a step of a single row.
   bool Retry(const Batch& batch, bool started);
 
   // The newest planned step could not be started: as Fail.

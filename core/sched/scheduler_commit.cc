@@ -108,7 +108,7 @@ bool Scheduler::Retry(const Batch& batch, bool started) {
   PG_CHECK(!in_flight_.empty()) << "no step to retry";
   const Step& planned = started ? in_flight_.front() : in_flight_.back();
   PG_CHECK(planned.rows.size() == batch.rows.size()) << "a step is retried out of order";
-  if (!planned.prefill || planned.rows.size() < 2) return false;
+  if (planned.rows.size() < 2) return false;
   max_prefill_rows_ = static_cast<int>(planned.rows.size()) / 2;
   Step step;
   if (started) {

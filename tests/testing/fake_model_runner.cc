@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/testing/fake_model_runner.h"
 
+#include <algorithm>
+
 #include "gtest/gtest.h"
 
 namespace paligemma {
@@ -58,13 +60,19 @@ Status FakeModelRunner::Start(const Batch& batch) {
   StepResult result;
   for (const BatchRow& row : batch.rows) result.outputs.push_back(RunRow(row));
   previous_ = result.outputs;
-  started_.push_back(std::move(result));
+  const bool poisoned =
+      options_.is_poison && std::any_of(batch.rows.begin(), batch.rows.end(), options_.is_poison);
+  if (poisoned) {
+    started_.emplace_back(InternalError("poisoned"));
+  } else {
+    started_.emplace_back(std::move(result));
+  }
   return OkStatus();
 }
 
 StatusOr<StepResult> FakeModelRunner::Finish() {
   if (options_.gate != nullptr) options_.gate->Pass();
-  StepResult result = std::move(started_.front());
+  StatusOr<StepResult> result = std::move(started_.front());
   started_.pop_front();
   const auto failure = options_.failures.find(num_finished_++);
   if (failure != options_.failures.end()) return failure->second;

@@ -6,6 +6,7 @@
 #define TESTS_TESTING_FAKE_MODEL_RUNNER_H_
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -40,6 +41,8 @@ class FakeModelRunner final : public ModelRunner {
     int block_size = 4;
     Gate* gate = nullptr;                 // passed before each Finish()
     std::map<int, Status> failures = {};  // by number of the step, from 0: what Finish() returns
+    // A row with which no step succeeds.
+    std::function<bool(const BatchRow&)> is_poison = nullptr;
   };
 
   static constexpr TokenId kEos = 1;
@@ -62,7 +65,7 @@ class FakeModelRunner final : public ModelRunner {
   Slot& SlotAt(const BatchRow& row, int position);
 
   const Options options_;
-  std::deque<StepResult> started_;
+  std::deque<StatusOr<StepResult>> started_;
   std::vector<StepOutput> previous_;  // of the step that was started before
   std::map<int, Slot> slots_;
   int num_finished_ = 0;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -274,6 +275,41 @@ TEST_F(DispatcherTest, AFaultOfOneStepEndsItsRequestsAndNoOther) {
   EXPECT_EQ(Run(Ask("lucky")).second.sequences[0].text, Answer("lucky"));
   ExpectNothingHeld();
 }
+
+// F48: what raises in the prefill or in the fourth token of one request, with and without
+// look-ahead.
+class PoisonTest : public DispatcherTest,
+                   public ::testing::WithParamInterface<std::tuple<int, int>> {};
+
+TEST_P(PoisonTest, ARequestThatNoStepSurvivesFailsAloneAndItsNeighboursKeepTheirTokens) {
+  const auto [output_index, depth] = GetParam();
+  const std::vector<std::string> texts = {"one", "two", "poison", "four", "five"};
+  ASSERT_GT(Answer("poison").size(), 4u);
+  model_gate_.Close();
+  Start({.depth = depth, .gate = &model_gate_, .is_poison = [=](const BatchRow& row) {
+           return row.output_index >= output_index && row.sequence->prompt == FakeTokens("poison");
+         }});
+  std::vector<std::shared_ptr<FakeSink>> sinks;
+  for (const std::string& text : texts) {
+    sinks.push_back(std::make_shared<FakeSink>());
+    Submit(Ask(text), sinks.back());
+  }
+  model_gate_.Open();
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto [status, result] = sinks[i]->Await();
+    if (texts[i] == "poison") {
+      EXPECT_EQ(status.code(), StatusCode::kInternal) << status.ToString();
+      EXPECT_EQ(sinks[i]->streamed(), Answer("poison").substr(0, output_index));
+    } else {
+      EXPECT_TRUE(status.ok()) << texts[i] << ": " << status.ToString();
+      EXPECT_EQ(sinks[i]->streamed(), Answer(texts[i]));
+    }
+  }
+  ExpectNothingHeld();
+}
+
+INSTANTIATE_TEST_SUITE_P(OutputIndexAndDepth, PoisonTest,
+                         ::testing::Combine(::testing::Values(0, 3), ::testing::Values(1, 2)));
 
 TEST_F(DispatcherTest, DrainsWhatItAcceptedAndRefusesTheRest) {
   model_gate_.Close();
