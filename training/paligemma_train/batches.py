@@ -33,6 +33,16 @@ class Rows:
     codes: np.ndarray
     masks: np.ndarray
 
+    def thinned(self, start: int, step: int) -> Rows:
+        """Every `step`th row, the first one at start % step."""
+        kept = np.arange(start % step, len(self.prefix), step)
+        mask_of = [np.flatnonzero(self.codes[:, 0] == row) for row in kept]
+        chosen = np.concatenate(mask_of) if len(mask_of) else np.zeros(0, np.int64)
+        codes = self.codes[chosen]
+        codes[:, 0] = np.searchsorted(kept, codes[:, 0])
+        length = int((self.ids[kept] != PAD).sum(1).max(initial=1))
+        return Rows(self.ids[kept, :length], self.prefix[kept], self.picture[kept], codes, self.masks[chosen])
+
 
 @dataclass
 class Batch:
@@ -57,12 +67,12 @@ def vocabulary(path: str) -> Vocabulary:
 
 
 def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
-    """settings: tokenizer, side, grid, pictures, prompts (for each picture), most_things, groups."""
+    """settings: tokenizer, side, grid, pictures, prompts (for each picture), most_things, text_share, groups."""
     words = vocabulary(settings["tokenizer"])
     pictures, labels, rows = [], [], []
     for number in range(settings["pictures"]):
         rng = worlds.random_of(stream, index * settings["pictures"] + number)
-        scene = worlds.render(rng, most_things=settings["most_things"])
+        scene = worlds.render(rng, most_things=settings["most_things"], text_share=settings["text_share"])
         pictures.append(pixels(scene, settings["side"]))
         labels.append(dense.labels(scene, settings["grid"]))
         rows += [_row(words, scene, example, number) for example in tasks.examples(rng, scene, settings["prompts"])]

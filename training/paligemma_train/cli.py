@@ -8,15 +8,16 @@ from pathlib import Path
 
 import torch
 
-from paligemma_train import checkpoint, finish, learn, tower, vocabulary, vqvae
+from paligemma_train import checkpoint, finish, learn, tower, vocabulary, vqvae, worlds
 from paligemma_train.model import Config
 
 _CONFIG = Config()
 
 
 def _tower(options: argparse.Namespace) -> None:
-    tower.pretrain(_CONFIG, options.work, options.device, options.images, options.batch, options.tower_rate,
-                   options.workers, options.seed, options.report_every, options.stop_after)
+    plan = tower.Plan(options.images, options.budget, options.batch, options.text_share, options.matrix_rate,
+                      options.rate, options.workers, options.seed, options.report_every, options.stop_after)
+    tower.pretrain(_CONFIG, options.work, options.device, plan)
 
 
 def _masks(options: argparse.Namespace) -> None:
@@ -27,8 +28,11 @@ def _masks(options: argparse.Namespace) -> None:
 def _tasks(options: argparse.Namespace) -> None:
     if not (options.work / learn.TOKENIZER).exists():
         vocabulary.train(options.work / learn.TOKENIZER)
-    plan = learn.Plan(options.examples, options.pictures, options.prompts, rate=options.rate, workers=options.workers,
-                      seed=options.seed, report_every=options.report_every, stop_after=options.stop_after)
+    plan = learn.Plan(
+        options.examples, options.budget, options.pictures, options.prompts, text_share=options.text_share,
+        matrix_rate=options.matrix_rate, rate=options.rate, coordinate_step=options.coordinate_step,
+        things_at_start=options.things_at_start, workers=options.workers, seed=options.seed,
+        report_every=options.report_every, stop_after=options.stop_after)
     learn.train(_CONFIG, options.work, options.device, plan)
 
 
@@ -40,8 +44,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise SystemExit("no trained masks yet")
     model = finish.load_model(_CONFIG, options.work).to(options.device)
     words = vocabulary.Vocabulary(options.work / learn.TOKENIZER)
-    missed = evaluate.table(model, words, codec, options.device, options.cases, options.seed,
-                            options.work / "accuracy.json")
+    ask = evaluate.Plain(model.eval(), words, codec.to(options.device), options.device)
+    missed = evaluate.table(ask, options.cases, options.seed, options.work / "accuracy.json", "in PyTorch")
     print(f"{missed} floors missed")
 
 
@@ -73,6 +77,11 @@ def _common() -> argparse.ArgumentParser:
     add("--workers", type=int, default=1, help="rendering processes")
     add("--seed", type=int, default=0)
     add("--report-every", type=float, default=120, metavar="SECONDS")
+    add("--budget", type=float, metavar="SECONDS",
+        help="run tower or tasks for so long, whatever they have seen, and let the rate run out at the end")
+    add("--text-share", type=float, default=worlds.TEXT_SHARE, help="of pictures with text")
+    add("--matrix-rate", type=float, default=0.02, help="Muon's, for the matrices of the layers")
+    add("--rate", type=float, default=1.5e-3, help="AdamW's, for everything else")
     add("--stop-after", type=float, default=1e9, metavar="SECONDS", help="of each stage; a later run resumes")
     return parser
 
@@ -80,7 +89,6 @@ def _common() -> argparse.ArgumentParser:
 def _add_tower(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--tower-rate", type=float, default=1.5e-3)
 
 
 def _add_masks(parser: argparse.ArgumentParser) -> None:
@@ -89,9 +97,11 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
 
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=1_200_000)
-    parser.add_argument("--pictures", type=int, default=24, help="in a batch")
-    parser.add_argument("--prompts", type=int, default=4, help="for each picture")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--pictures", type=int, default=12, help="in a batch")
+    parser.add_argument("--prompts", type=int, default=8, help="for each picture")
+    parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",
+                        help="of answered coordinates, 1 is exact")
+    parser.add_argument("--things-at-start", type=int, default=2, help="6 skips the curriculum, for a resumed model")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,17 @@ class Case:
 
 
 @dataclass
+class Reply:
+    """What a model said, and bool [H,W] for every mask in it."""
+
+    text: str
+    masks: list[np.ndarray] = field(default_factory=list)
+
+
+Asker = Callable[[list[Case]], list[Reply]]
+
+
+@dataclass
 class Row:
     """One line of the table: which scenes and examples, how they are scored, floors and goals by measure."""
 
@@ -39,7 +50,7 @@ class Row:
     world: str
     task: str
     kinds: tuple[str, ...]
-    score: Callable[[list[Case], list[str], MaskCodec], Values]
+    score: Callable[[list[Case], list[Reply]], Values]
     floors: dict[str, float]
     goals: dict[str, float]
 
@@ -57,38 +68,38 @@ def cases(row: Row, amount: int, seed: int) -> list[Case]:
     return found
 
 
-def exact(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
-    return {"exact": _mean([text == case.example.answer for case, text in zip(found, texts, strict=True)])}
+def exact(found: list[Case], replies: list[Reply]) -> Values:
+    return {"exact": _mean([reply.text == case.example.answer for case, reply in zip(found, replies, strict=True)])}
 
 
-def captions(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
-    return {"right": _mean([metrics.caption_right(text, case.example.answer, case.scene)
-                            for case, text in zip(found, texts, strict=True)])}
+def captions(found: list[Case], replies: list[Reply]) -> Values:
+    return {"right": _mean([metrics.caption_right(reply.text, case.example.answer, case.scene)
+                            for case, reply in zip(found, replies, strict=True)])}
 
 
-def descriptions(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
-    pairs = [metrics.described(text, case.scene) for case, text in zip(found, texts, strict=True)]
+def descriptions(found: list[Case], replies: list[Reply]) -> Values:
+    pairs = [metrics.described(reply.text, case.scene) for case, reply in zip(found, replies, strict=True)]
     return {"objects right": sum(right for right, _ in pairs) / max(1, sum(total for _, total in pairs))}
 
 
-def reading(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
+def reading(found: list[Case], replies: list[Reply]) -> Values:
     words = right = errors = length = 0
-    for case, text in zip(found, texts, strict=True):
-        truth, said = case.scene.lines, text.split("\n")
+    for case, reply in zip(found, replies, strict=True):
+        truth, said = case.scene.lines, reply.text.split("\n")
         words += len(truth)
         right += sum(a == b for a, b in zip(truth, said, strict=False))
-        errors += metrics.edit_distance("\n".join(truth), text)
+        errors += metrics.edit_distance("\n".join(truth), reply.text)
         length += len("\n".join(truth))
     return {"word exact": right / max(1, words), "CER": errors / max(1, length)}
 
 
-def detection(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
+def detection(found: list[Case], replies: list[Reply]) -> Values:
     hits: list[bool] = []
     overlaps: list[float] = []
     rejected: list[bool] = []
     total = 0
-    for case, text in zip(found, texts, strict=True):
-        regions = metrics.regions(text)
+    for case, reply in zip(found, replies, strict=True):
+        regions = metrics.regions(reply.text)
         truth = [(label, thing.box) for label in case.example.labels for thing in matching(case.scene, label)]
         total += len(truth)
         for _, overlap in metrics.match_boxes(regions, truth):
@@ -101,21 +112,13 @@ def detection(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
     return {"AP50": metrics.average_precision(hits, total), "IoU": _mean(overlaps), "absent rejected": _mean(rejected)}
 
 
-def segmentation(found: list[Case], texts: list[str], codec: MaskCodec) -> Values:
+def segmentation(found: list[Case], replies: list[Reply]) -> Values:
     """mIoU over the true things; a thing without a matching region counts 0."""
     values = []
-    for case, text in zip(found, texts, strict=True):
-        regions = [region for region in metrics.regions(text) if region.codes]
-        height, width = case.scene.numbers.shape
-        masks = []
-        if regions:
-            with torch.no_grad():
-                decoded = codec.decode(torch.tensor([region.codes for region in regions])).numpy()
-            masks = [metrics.paste(mask, region.box, width, height)
-                     for mask, region in zip(decoded, regions, strict=True)]
+    for case, reply in zip(found, replies, strict=True):
         for thing in case.example.things:
             truth = case.scene.mask(thing)
-            values.append(max((metrics.mask_iou(mask, truth) for mask in masks), default=0.0))
+            values.append(max((metrics.mask_iou(mask, truth) for mask in reply.masks), default=0.0))
     return {"mIoU": _mean(values)}
 
 
@@ -139,43 +142,57 @@ TABLE = [
 ]
 
 
-def score_row(row: Row, model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int,
-              seed: int, most: int = 160) -> Values:
-    found = cases(row, amount, seed)
-    pictures = np.stack([pixels(case.scene, model.config.image_size) for case in found])
-    ids = answers(model, words, pictures, [case.example.prompt for case in found], device, most)
-    return row.score(found, [words.decode(line) for line in ids], codec)
+class Plain:
+    """Asks the model in this process."""
+
+    def __init__(self, model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, most: int = 160):
+        self._model, self._words, self._codec, self._device, self._most = model, words, codec, device, most
+
+    def __call__(self, found: list[Case]) -> list[Reply]:
+        pictures = np.stack([pixels(case.scene, self._model.config.image_size) for case in found])
+        prompts = [case.example.prompt for case in found]
+        lines = answers(self._model, self._words, pictures, prompts, self._device, self._most)
+        return [self._reply(case, self._words.decode(line)) for case, line in zip(found, lines, strict=True)]
+
+    @torch.no_grad()
+    def _reply(self, case: Case, text: str) -> Reply:
+        regions = [region for region in metrics.regions(text) if region.codes]
+        if not regions:
+            return Reply(text)
+        codes = torch.tensor([region.codes for region in regions], device=self._device)
+        height, width = case.scene.numbers.shape
+        return Reply(text, [metrics.paste(mask, region.box, width, height) for mask, region in
+                            zip(self._codec.decode(codes).cpu().numpy(), regions, strict=True)])
 
 
 def quick_scores(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int = 24) -> str:
     """A line for progress reports: every measure on few cases."""
     model.eval()
-    codec = codec.cpu() if device != "cpu" else codec
-    parts = []
+    ask, parts = Plain(model, words, codec, device, most=48), []
     for row in TABLE:
-        values = score_row(row, model, words, codec, device, amount, 1, most=48)
+        found = cases(row, amount, 1)
+        values = row.score(found, ask(found))
         parts.append(f"{row.name} " + "/".join(f"{value:.2f}" for value in values.values()))
-    codec.to(device)
     model.train()
     return ", ".join(parts)
 
 
-def table(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: str, amount: int, seed: int,
-          output: Path | None = None) -> int:
-    """Prints the table of `amount` cases for each row and returns how many floors are missed."""
-    model.eval()
+def table(ask: Asker, amount: int, seed: int, output: Path | None = None, told: str = "") -> int:
+    """Prints the table of `amount` cases for each row and returns how many floors are missed. `told` says in the
+    output how the model was asked."""
     missed, results = 0, []
     print("| prompt | measure | measured | floor | goal |\n|---|---|---|---|---|", flush=True)
     for row in TABLE:
-        values = score_row(row, model, words, codec, device, amount, seed)
-        for measure, value in values.items():
+        found = cases(row, amount, seed)
+        for measure, value in row.score(found, ask(found)).items():
             floor, goal = row.floors[measure], row.goals[measure]
             good = value <= floor if measure == "CER" else value >= floor
             missed += not good
             mark = "" if good else " (missed)"
             print(f"| {row.name} | {measure} | {value:.3f}{mark} | {floor:.2f} | {goal:.2f} |", flush=True)
             results.append({"prompt": row.name, "measure": measure, "value": None if np.isnan(value) else value,
-                            "floor": floor, "goal": goal})
+                            "floor": floor, "goal": goal, "reached": bool(good)})
     if output is not None:
-        output.write_text(json.dumps({"cases": amount, "seed": seed, "rows": results}, indent=1) + "\n")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps({"asked": told, "cases": amount, "seed": seed, "rows": results}, indent=1) + "\n")
     return missed

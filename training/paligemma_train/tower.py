@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,20 @@ from torch import Tensor, nn
 from paligemma_train import checkpoint, dense, worlds
 from paligemma_train.feed import Feed, pixels
 from paligemma_train.model import Config, VisionTower
+from paligemma_train.optimizer import Optimizer
+from paligemma_train.schedule import Progress
 
 FILE = "tower.pt"
 _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dense.CHARACTER_CLASSES,
-          "right": dense.CHARACTER_CLASSES, "box": 4}
+          "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2}
 # how much a patch without a thing or a character counts, so that they do not drown the few with one
 _NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.08, "right": 0.08}
 
 
 class DenseHeads(nn.Module):
     """[B,N,W] -> what dense.DenseLabels says of every patch, and the place of the picture as a whole."""
+
+    parts = _PARTS  # rows of `patches`, in this order
 
     def __init__(self, width: int):
         super().__init__()
@@ -40,7 +45,8 @@ def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
     return {
         "color": torch.from_numpy(np.stack([item.color for item in items])).long(),
         "name": torch.from_numpy(np.stack([item.name for item in items])).long(),
-        "box": torch.from_numpy(np.stack([item.box for item in items])),
+        **{part: torch.from_numpy(np.stack([getattr(item, part) for item in items]))
+           for part in ("box", "inside", "crop")},
         "left": torch.from_numpy(np.stack([item.characters[:, 0] for item in items])).long(),
         "right": torch.from_numpy(np.stack([item.characters[:, 1] for item in items])).long(),
         "place": torch.tensor([item.place for item in items]),
@@ -48,7 +54,8 @@ def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
 
 
 def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
-    """Cross-entropies and the distance of box edges on patches with a thing."""
+    """Cross-entropies, and on patches with a thing the distance of box edges and the cross-entropy of outlines, which
+    teach shapes long before their names can be told apart."""
     loss = F.cross_entropy(found["place"], truth["place"])
     for part, none_weight in _NONE_WEIGHT.items():
         weight = torch.ones(found[part].size(-1), device=found[part].device)
@@ -58,6 +65,8 @@ def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
     on = truth["name"] > 0
     if on.any():
         loss = loss + 5 * F.l1_loss(found["box"][on], truth["box"][on])
+        for part in ("inside", "crop"):
+            loss = loss + F.binary_cross_entropy_with_logits(found[part][on], truth[part][on])
     return loss
 
 
@@ -77,65 +86,86 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> tuple[np.nd
     side, grid = settings["side"], settings["grid"]
     pictures, items = [], []
     for number in range(settings["batch"]):
-        scene = worlds.render(worlds.random_of(stream, index * settings["batch"] + number))
+        scene = worlds.render(worlds.random_of(stream, index * settings["batch"] + number),
+                              text_share=settings["text_share"])
         pictures.append(pixels(scene, side))
         items.append(dense.labels(scene, grid))
     return np.stack(pictures), items
 
 
-def pretrain(config: Config, work: Path, device: str, images: int, batch: int = 64, rate: float = 2e-3,
-             workers: int = 1, seed: int = 0, report_every: float = 60, stop_after: float = 1e9) -> None:
-    """Trains to `images` pictures in all, resuming from work/tower.pt; ends early after `stop_after` seconds."""
-    torch.manual_seed(seed)
-    tower, heads = VisionTower(config).to(device), DenseHeads(config.vision_hidden).to(device)
-    parameters = [*tower.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    state = checkpoint.load(work / FILE)
-    step = 0
-    if state is not None:
-        tower.load_state_dict(state["tower"])
-        heads.load_state_dict(state["heads"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    settings = {"side": config.image_size, "grid": config.grid, "batch": batch}
-    feed = Feed(make_batch, f"tower-{seed}", settings, workers, step)
-    steps, began, deadline = images // batch, time.monotonic(), checkpoint.Deadline(stop_after)
-    clock, saver = checkpoint.Clock(report_every), checkpoint.Clock(300)
-    held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256})
-    print(f"tower: {sum(p.numel() for p in parameters):,} parameters, step {step} of {steps}", flush=True)
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How stage 1 runs: to `images` pictures, or for `budget` seconds from where it stands."""
 
-    def save() -> None:
-        checkpoint.save(work / FILE, {"tower": tower.state_dict(), "heads": heads.state_dict(), "step": step,
-                                      "optimizer": optimizer.state_dict(), "images": step * batch})
+    images: int
+    budget: float | None = None
+    batch: int = 32
+    text_share: float = worlds.TEXT_SHARE
+    matrix_rate: float = 0.02
+    rate: float = 1.5e-3
+    workers: int = 1
+    seed: int = 0
+    report_every: float = 60
+    stop_after: float = 1e9
 
-    while step < steps and not deadline.passed():
-        part = step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 200) * max(0.05, 1 - part)
+
+class _Stage:
+    """What tower.pt holds."""
+
+    def __init__(self, config: Config, work: Path, device: str, plan: Plan):
+        torch.manual_seed(plan.seed)
+        self.path, self.device = work / FILE, device
+        self.tower, self.heads = VisionTower(config).to(device), DenseHeads(config.vision_hidden).to(device)
+        named = [(f"{kind}.{name}", parameter) for kind, module in (("tower", self.tower), ("heads", self.heads))
+                 for name, parameter in module.named_parameters()]
+        self.optimizer = Optimizer(named, plan.matrix_rate, plan.rate)
+        self.step = self.images = 0
+        state = checkpoint.load(self.path)
+        if state is not None:
+            self.tower.load_state_dict(state["tower"])
+            self.heads.load_state_dict(state["heads"])
+            if "optimizer" in state:
+                self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.images = state["step"], state["images"]
+
+    def save(self) -> None:
+        checkpoint.save(self.path, {"tower": self.tower.state_dict(), "heads": self.heads.state_dict(),
+                                    "step": self.step, "optimizer": self.optimizer.state_dict(),
+                                    "images": self.images})
+
+    def found(self, pictures: np.ndarray) -> dict[str, Tensor]:
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            return self.heads(self.tower(torch.from_numpy(pictures).to(self.device)))
+
+    def truth(self, items: list[dense.DenseLabels]) -> dict[str, Tensor]:
+        return {key: value.to(self.device) for key, value in stack_labels(items).items()}
+
+
+def pretrain(config: Config, work: Path, device: str, plan: Plan) -> None:
+    """Trains as planned, resuming from work/tower.pt."""
+    stage = _Stage(config, work, device, plan)
+    settings = {"side": config.image_size, "grid": config.grid, "batch": plan.batch,
+                "text_share": plan.text_share}
+    feed = Feed(make_batch, f"tower-{plan.seed}", settings, plan.workers, stage.step)
+    progress, deadline = Progress(plan.images, plan.budget), checkpoint.Deadline(plan.stop_after)
+    began = time.monotonic()
+    clock, saver = checkpoint.Clock(plan.report_every), checkpoint.Clock(300)
+    held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256, "text_share": worlds.TEXT_SHARE})
+    print(f"tower: step {stage.step}, {stage.images} pictures", flush=True)
+    while progress.part(stage.images) < 1 and not deadline.passed():
         pictures, items = feed.get()[1]
-        truth = {key: value.to(device) for key, value in stack_labels(items).items()}
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
-            found = heads(tower(torch.from_numpy(pictures).to(device)))
-        loss = dense_loss(found, truth)
+        loss = dense_loss(stage.found(pictures), stage.truth(items))
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
+        stage.optimizer.step(progress.rate(stage.images))
+        stage.step += 1
+        stage.images += plan.batch
         if clock.due():
-            scores = held_out_scores(tower, heads, held_out, device)
+            with torch.no_grad():
+                scores = dense_scores(stage.found(held_out[0]), stage.truth(held_out[1]))
             told = " ".join(f"{key} {value:.3f}" for key, value in scores.items())
-            print(f"tower: {time.monotonic() - began:.0f} s, {step * batch} pictures, loss {loss.item():.3f}, "
+            print(f"tower: {time.monotonic() - began:.0f} s, {stage.images} pictures, loss {loss.item():.3f}, "
                   f"held out {told}", flush=True)
         if saver.due():
-            save()
-    save()
+            stage.save()
+    stage.save()
     feed.close()
-
-
-@torch.no_grad()
-def held_out_scores(tower: VisionTower, heads: DenseHeads, batch: tuple[np.ndarray, list[dense.DenseLabels]],
-                    device: str) -> dict[str, float]:
-    with torch.autocast(device.split(":")[0], torch.bfloat16):
-        found = heads(tower(torch.from_numpy(batch[0]).to(device)))
-    return dense_scores(found, {key: value.to(device) for key, value in stack_labels(batch[1]).items()})

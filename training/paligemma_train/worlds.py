@@ -9,16 +9,18 @@ from paligemma_train import everyday, lettering, scene
 from paligemma_train.scene import Scene
 
 KINDS = ("geometric", "everyday", "text")
-MIX = (0.62, 0.14, 0.24)
+TEXT_SHARE, _EVERYDAY_SHARE = 0.24, 0.18  # of all, and of those without text
 
 
 def random_of(stream: str, index: int) -> Random:
     return Random(f"{stream}/{index}")
 
 
-def render(rng: Random, kind: str | None = None, most_things: int = 6, least_things: int = 1) -> Scene:
+def render(rng: Random, kind: str | None = None, most_things: int = 6, least_things: int = 1,
+           text_share: float = TEXT_SHARE) -> Scene:
     """`most_things` grows with the curriculum; text grows along with it."""
-    kind = kind or rng.choices(KINDS, MIX)[0]
+    rest = 1 - text_share
+    kind = kind or rng.choices(KINDS, (rest * (1 - _EVERYDAY_SHARE), rest * _EVERYDAY_SHARE, text_share))[0]
     if kind == "everyday":
         return everyday.scene(rng)
     if kind == "text":

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a stage is, by what it has seen or by the time that it was given, and the rate that belongs there."""
+
+from __future__ import annotations
+
+import time
+
+_WARM_STEPS, _HELD = 50, 0.6  # then straight down to the end
+
+
+class Progress:
+    """Part 0 to 1 of a run. With a budget, the run is as long as its seconds, so that the rate has run out when they
+    have; without, it is as long as the stage."""
+
+    def __init__(self, total: int, budget: float | None):
+        self._total, self._budget, self._began = total, budget, time.monotonic()
+        self._steps = 0
+
+    def part(self, seen: int) -> float:
+        if self._budget is None:
+            return min(1.0, seen / self._total)
+        return min(1.0, (time.monotonic() - self._began) / self._budget)
+
+    def rate(self, seen: int) -> float:
+        """Of the step that comes now; called once for each step, since a resumed run warms up anew."""
+        self._steps += 1
+        return min(1.0, self._steps / _WARM_STEPS) * held_then_down(self.part(seen))
+
+
+def held_then_down(part: float) -> float:
+    return 1.0 if part < _HELD else max(0.01, (1 - part) / (1 - _HELD))
