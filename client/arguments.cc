@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <sstream>
 
@@ -50,23 +49,21 @@ void FillCommon(const Arguments& arguments, Request* request) {
 }
 
 template <typename Request>
-Status FillObjectTask(const Arguments& arguments, const std::string& text,
-                      const std::vector<InputImage>& images, Request* request) {
-  if (images.size() != 1) return UsageError(arguments.command + " takes one image in a request");
-  request->mutable_image()->set_content(images.front().bytes);
+void FillImages(const Arguments& arguments, const std::vector<InputImage>& images,
+                Request* request) {
+  for (const InputImage& image : images) request->add_images()->set_content(image.bytes);
+  FillCommon(arguments, request);
+}
+
+template <typename Request>
+void FillObjectTask(const Arguments& arguments, const std::string& text, const InputImage& image,
+                    Request* request) {
+  request->mutable_image()->set_content(image.bytes);
   for (const std::string& label : arguments.labels.empty() ? SplitLabels(text) : arguments.labels) {
     request->add_labels(label);
   }
   if (arguments.separate) request->set_label_mode(v1::LABEL_MODE_SEPARATE);
   if (arguments.min_score) request->set_min_score(*arguments.min_score);
-  FillCommon(arguments, request);
-  return OkStatus();
-}
-
-template <typename Request>
-void FillImages(const Arguments& arguments, const std::vector<InputImage>& images,
-                Request* request) {
-  for (const InputImage& image : images) request->add_images()->set_content(image.bytes);
   FillCommon(arguments, request);
 }
 
@@ -106,36 +103,55 @@ StatusOr<std::vector<std::string>> ExpandImages(const std::vector<std::string>& 
   return expanded;
 }
 
-StatusOr<InputImage> ReadImage(const std::string& name) {
-  InputImage image{name, ""};
-  if (name == "-") {
-    image.bytes.assign(std::istreambuf_iterator<char>(std::cin), {});
-    return image;
+StatusOr<std::vector<std::vector<std::string>>> GroupImages(const Arguments& arguments) {
+  PG_ASSIGN_OR_RETURN(std::vector<std::string> names, ExpandImages(arguments.positional));
+  if (std::count(names.begin(), names.end(), "-") > 1) {
+    return UsageError("standard input can be read once");
   }
-  std::ifstream file(name, std::ios::binary);
-  if (!file) return Status(StatusCode::kNotFound, name + ": cannot be read");
-  image.bytes.assign(std::istreambuf_iterator<char>(file), {});
+  const std::string& command = arguments.command;
+  if (arguments.together && names.size() > 1 &&
+      (command == "detect" || command == "segment" || command == "read")) {
+    return UsageError(command + " takes one image in a request, so not --together");
+  }
+  std::vector<std::vector<std::string>> groups;
+  if (arguments.together) {
+    groups.push_back(std::move(names));
+  } else {
+    for (std::string& name : names) groups.push_back({std::move(name)});
+  }
+  return groups;
+}
+
+StatusOr<InputImage> ReadImage(const std::string& name, std::istream* input) {
+  InputImage image{name, ""};
+  std::ifstream file;
+  if (name != "-") {
+    file.open(name, std::ios::binary);
+    if (!file) return Status(StatusCode::kNotFound, name + ": cannot be read");
+    input = &file;
+  }
+  image.bytes.assign(std::istreambuf_iterator<char>(*input), {});
   return image;
 }
 
-StatusOr<v1::TaskRequest> MakeTask(const Arguments& arguments, const std::string& text,
-                                   const std::vector<InputImage>& images) {
+v1::TaskRequest MakeTask(const Arguments& arguments, const std::string& text,
+                         const std::vector<InputImage>& images) {
   v1::TaskRequest task;
   const std::string& command = arguments.command;
   if (command == "caption") {
     FillImages(arguments, images, task.mutable_caption());
     task.mutable_caption()->set_language_code(arguments.language);
     if (arguments.length == "long") task.mutable_caption()->set_length(v1::CAPTION_LENGTH_LONG);
+    if (arguments.length == "short") task.mutable_caption()->set_length(v1::CAPTION_LENGTH_SHORT);
   } else if (command == "answer") {
     FillImages(arguments, images, task.mutable_answer());
     task.mutable_answer()->set_question(text);
     task.mutable_answer()->set_language_code(arguments.language);
   } else if (command == "detect") {
-    PG_RETURN_IF_ERROR(FillObjectTask(arguments, text, images, task.mutable_detect()));
+    FillObjectTask(arguments, text, images.front(), task.mutable_detect());
   } else if (command == "segment") {
-    PG_RETURN_IF_ERROR(FillObjectTask(arguments, text, images, task.mutable_segment()));
+    FillObjectTask(arguments, text, images.front(), task.mutable_segment());
   } else if (command == "read") {
-    if (images.size() != 1) return UsageError("read takes one image in a request");
     task.mutable_read_text()->mutable_image()->set_content(images.front().bytes);
     FillCommon(arguments, task.mutable_read_text());
   } else {

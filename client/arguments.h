@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the command line asks, and the requests it becomes.
+// What the command line asks, and the requests that it becomes.
 #ifndef CLIENT_ARGUMENTS_H_
 #define CLIENT_ARGUMENTS_H_
 
+#include <istream>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "client/channel.h"
 #include "core/base/status.h"
 #include "paligemma/v1/paligemma_service.pb.h"
 
@@ -34,13 +35,19 @@ struct InputImage {
 // unless labels were given. The error is a usage error.
 StatusOr<std::string> TakeText(Arguments* arguments);
 
-// Directories become their pictures, sorted.
+// Directories become their pictures, sorted. The error is a usage error.
 StatusOr<std::vector<std::string>> ExpandImages(const std::vector<std::string>& names);
-StatusOr<InputImage> ReadImage(const std::string& name);
 
-// One request over `images`. Labels of `text` are separated by ";".
-StatusOr<v1::TaskRequest> MakeTask(const Arguments& arguments, const std::string& text,
-                                   const std::vector<InputImage>& images);
+// What each request asks about: one image, or with --together all. The error is a usage error.
+StatusOr<std::vector<std::vector<std::string>>> GroupImages(const Arguments& arguments);
+
+// A file, or for "-" all of `input`.
+StatusOr<InputImage> ReadImage(const std::string& name, std::istream* input);
+
+// One request over `images`; detect, segment and read take the first. Labels of `text` are
+// separated by ";".
+v1::TaskRequest MakeTask(const Arguments& arguments, const std::string& text,
+                         const std::vector<InputImage>& images);
 
 }  // namespace paligemma::client
 

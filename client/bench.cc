@@ -2,167 +2,159 @@
 #include "client/bench.h"
 
 #include <algorithm>
-#include <atomic>
-#include <iostream>
-#include <mutex>
-#include <random>
+#include <cstdlib>
 #include <sstream>
-#include <thread>
 
-#include "client/bench_report.h"
-#include "client/run.h"
+#include "client/client.h"
+#include "client/errors.h"
+#include "client/load_generator.h"
+#include "client/load_report.h"
+#include "client/task.h"
 
 namespace paligemma::client {
 namespace {
 
-using BenchClock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
+constexpr const char* kCommands[] = {"caption", "answer", "detect", "segment", "read", "generate"};
 
-constexpr int kOpenLoopWorkers = 256;  // calls that may be in flight
-
-struct Share {
+struct Kind {
   v1::TaskRequest task;
+  bool stream = false;
   double weight = 0;
 };
 
-StatusOr<std::vector<Share>> ReadMix(const Arguments& arguments, const BenchOptions& options) {
+v1::RequestOptions* OptionsOf(v1::TaskRequest* task) {
+  switch (task->task_case()) {
+    case v1::TaskRequest::kAnswer:
+      return task->mutable_answer()->mutable_options();
+    case v1::TaskRequest::kDetect:
+      return task->mutable_detect()->mutable_options();
+    case v1::TaskRequest::kSegment:
+      return task->mutable_segment()->mutable_options();
+    case v1::TaskRequest::kReadText:
+      return task->mutable_read_text()->mutable_options();
+    case v1::TaskRequest::kGenerate:
+      return task->mutable_generate()->mutable_options();
+    default:
+      return task->mutable_caption()->mutable_options();
+  }
+}
+
+// Every part of the mix with every picture.
+StatusOr<std::vector<Kind>> MakeKinds(const Arguments& arguments, const BenchOptions& options,
+                                      std::istream* input) {
+  PG_ASSIGN_OR_RETURN(const std::vector<MixPart> mix, ParseMix(options.mix));
   PG_ASSIGN_OR_RETURN(const std::vector<std::string> names, ExpandImages(arguments.positional));
-  std::vector<InputImage> images;
+  std::vector<Kind> kinds;
   for (const std::string& name : names) {
-    PG_ASSIGN_OR_RETURN(InputImage image, ReadImage(name));
-    images.push_back(std::move(image));
-  }
-  std::vector<Share> shares;
-  std::stringstream mix(options.mix);
-  std::string part;
-  while (std::getline(mix, part, ',')) {
-    const size_t equal = part.find('=');
-    Arguments one = arguments;
-    one.command = part.substr(0, equal);
-    const bool known = one.command == "caption" || one.command == "answer" ||
-                       one.command == "detect" || one.command == "segment" ||
-                       one.command == "read" || one.command == "generate";
-    const double weight = equal == std::string::npos ? 1 : std::atof(part.c_str() + equal + 1);
-    if (!known || !(weight > 0)) {
-      return Status(StatusCode::kInvalidArgument,
-                    "--mix: write caption=0.5,answer=0.5; wrong is " + part);
-    }
-    const std::string& text = one.command == "answer"     ? options.question
-                              : one.command == "generate" ? options.prompt
-                                                          : options.labels;
-    for (const InputImage& image : images) {
-      PG_ASSIGN_OR_RETURN(v1::TaskRequest task, MakeTask(one, text, {image}));
-      shares.push_back({std::move(task), weight / static_cast<double>(images.size())});
+    PG_ASSIGN_OR_RETURN(const InputImage image, ReadImage(name, input));
+    for (const MixPart& part : mix) {
+      Arguments one = arguments;
+      one.command = part.command;
+      const std::string& text = one.command == "answer"     ? options.question
+                                : one.command == "generate" ? options.prompt
+                                                            : options.labels;
+      Kind kind{MakeTask(one, text, {image}), part.stream || arguments.stream, part.weight};
+      if (options.bypass_cache) OptionsOf(&kind.task)->set_cache_policy(v1::CACHE_POLICY_BYPASS);
+      kinds.push_back(std::move(kind));
     }
   }
-  return shares;
+  return kinds;
 }
 
-const v1::GenerationInfo& InfoOf(const v1::TaskResponse& response) {
-  if (response.has_answer()) return response.answer().info();
-  if (response.has_detect()) return response.detect().info();
-  if (response.has_segment()) return response.segment().info();
-  if (response.has_read_text()) return response.read_text().info();
-  if (response.has_generate()) return response.generate().info();
-  return response.caption().info();
-}
-
-class Bench {
- public:
-  Bench(Client* client, std::vector<Share> shares, const BenchOptions& options)
-      : client_(client), shares_(std::move(shares)), options_(options), start_(BenchClock::now()) {
-    std::vector<double> weights;
-    for (const Share& share : shares_) weights.push_back(share.weight);
-    pick_ = std::discrete_distribution<size_t>(weights.begin(), weights.end());
-    generator_.seed(options.seed);
-  }
-
-  BenchReport Run(int concurrency) {
-    const bool open = options_.rate > 0;
-    const auto end = start_ + options_.warmup + options_.duration;
-    std::vector<std::thread> workers;
-    for (int i = 0; i < (open ? kOpenLoopWorkers : concurrency); ++i) {
-      workers.emplace_back([this, open, end] {
-        for (Turn turn = Next(open); turn.when < end; turn = Next(open)) Send(turn);
-      });
-    }
-    for (std::thread& worker : workers) worker.join();
-    BenchReport report;
-    std::ostringstream mode;
-    if (open) {
-      mode << "open loop, " << options_.rate << " requests/s";
-    } else {
-      mode << "closed loop, " << concurrency << " clients";
-    }
-    report.mode = mode.str();
-    report.seconds = std::max(Seconds(BenchClock::now() - start_ - options_.warmup).count(), 0.001);
-    report.samples = std::move(samples_);
-    return report;
-  }
-
- private:
-  struct Turn {
-    BenchClock::time_point when;
-    size_t share = 0;
+CallOutcome Send(Client* client, const Kind& kind, const Clock& clock) {
+  CallOutcome outcome;
+  const auto on_event = [&](const v1::StreamGenerateResponse&) {
+    if (outcome.first_event == TimePoint()) outcome.first_event = clock.Now();
+    return true;
   };
-
-  Turn Next(bool open) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Turn turn{BenchClock::now(), pick_(generator_)};
-    if (!open) return turn;
-    std::exponential_distribution<double> gap(options_.rate);
-    next_arrival_ += gap(generator_);
-    turn.when = start_ + std::chrono::duration_cast<BenchClock::duration>(Seconds(next_arrival_));
-    return turn;
+  const StatusOr<v1::TaskResponse> response =
+      kind.stream ? client->Stream(kind.task, on_event) : client->Call(kind.task);
+  if (!response.ok()) {
+    outcome.code = StatusCodeName(response.status().code());
+    outcome.reason = ReasonOf(response.status());
+    return outcome;
   }
+  const v1::Usage& usage = InfoOf(*response).usage();
+  outcome.tokens = usage.output_token_count();
+  outcome.images = usage.image_count();
+  outcome.image_tokens = usage.image_token_count();
+  outcome.cached_image_tokens = usage.cached_image_token_count();
+  return outcome;
+}
 
-  void Send(const Turn& turn) {
-    std::this_thread::sleep_until(turn.when);
-    const auto sent = BenchClock::now();
-    const auto response = client_->Call(shares_[turn.share].task);
-    const auto done = BenchClock::now();
-    if (turn.when < start_ + options_.warmup) return;
-    BenchSample sample;
-    sample.from_schedule_seconds = Seconds(done - turn.when).count();
-    sample.from_send_seconds = Seconds(done - sent).count();
-    if (response.ok()) {
-      sample.num_tokens = InfoOf(*response).usage().output_token_count();
-      sample.num_images = InfoOf(*response).usage().image_count();
-    } else {
-      const Status status = response.status();
-      sample.error = std::string(StatusCodeName(status.code())) + " " + ReasonOf(status);
-    }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    samples_.push_back(std::move(sample));
-  }
-
-  Client* const client_;
-  const std::vector<Share> shares_;
-  const BenchOptions options_;
-  const BenchClock::time_point start_;
-  std::mutex mutex_;  // of what follows
-  std::discrete_distribution<size_t> pick_;
-  std::mt19937_64 generator_;
-  double next_arrival_ = 0;
-  std::vector<BenchSample> samples_;
-};
+// "models/tiny-a, float32, quantization none, on cpu (avx2)".
+std::string DescribeServer(Client* client) {
+  const auto models = client->Models();
+  if (!models.ok() || models->empty()) return "";
+  const v1::Model& model = models->front();
+  std::string text = model.name() + ", " + model.activation_dtype() + ", quantization " +
+                     model.quantization() + ", on";
+  for (const std::string& device : model.devices()) text += " " + device;
+  return text;
+}
 
 }  // namespace
 
-int RunBench(const Arguments& arguments, const BenchOptions& options) {
-  auto shares = ReadMix(arguments, options);
-  auto client = Client::Create(arguments.client);
-  for (const Status& status : {shares.status(), client.status()}) {
-    if (status.ok()) continue;
-    std::cerr << "paligemma: " << status.message() << std::endl;
-    return kWrongUsage;
+StatusOr<std::vector<MixPart>> ParseMix(const std::string& text) {
+  std::vector<MixPart> mix;
+  std::stringstream parts(text);
+  std::string entry;
+  while (std::getline(parts, entry, ',')) {
+    MixPart part;
+    const size_t equal = entry.find('=');
+    part.command = entry.substr(0, equal);
+    if (part.command.ends_with(":stream")) {
+      part.stream = true;
+      part.command.resize(part.command.size() - std::string_view(":stream").size());
+    }
+    char* rest = nullptr;
+    const std::string number = equal == std::string::npos ? "1" : entry.substr(equal + 1);
+    part.weight = std::strtod(number.c_str(), &rest);
+    const bool known =
+        std::find(std::begin(kCommands), std::end(kCommands), part.command) != std::end(kCommands);
+    if (!known || number.empty() || *rest != '\0' || !(part.weight > 0) || part.weight > 1e9) {
+      return Status(StatusCode::kInvalidArgument,
+                    "--mix: write caption=0.5,answer:stream=0.5; wrong is '" + entry + "'");
+    }
+    mix.push_back(std::move(part));
   }
-  const BenchReport report =
-      Bench(client->get(), *std::move(shares), options).Run(arguments.concurrency);
-  std::cout << (arguments.json ? ReportJson(report) + "\n" : ReportText(report)) << std::flush;
-  const bool failed = std::any_of(report.samples.begin(), report.samples.end(),
-                                  [](const BenchSample& sample) { return !sample.error.empty(); });
-  return failed || report.samples.empty() ? kRequestFailed : kAnswered;
+  if (mix.empty()) return Status(StatusCode::kInvalidArgument, "--mix: names no request");
+  return mix;
+}
+
+int RunBench(const Arguments& arguments, const BenchOptions& options, const Console& console) {
+  const auto kinds = MakeKinds(arguments, options, console.in);
+  if (!kinds.ok()) return FailUsage(kinds.status(), console);
+  ClientOptions connection = arguments.client;
+  connection.max_attempts = 1;  // a retry would hide an error
+  const auto client = Client::Create(connection);
+  if (!client.ok()) return FailUsage(client.status(), console);
+
+  LoadOptions load;
+  load.rate = options.rate;
+  load.workers = options.rate > 0 ? options.max_in_flight : arguments.concurrency;
+  load.warmup = options.warmup;
+  load.duration = options.duration;
+  load.weights.clear();
+  for (const Kind& kind : *kinds) load.weights.push_back(kind.weight);
+
+  LoadReport report;
+  report.flags = options.flags;
+  report.commit = options.commit;
+  report.machine = ThisMachine();
+  report.server = DescribeServer(client->get());
+  double answered = 0;
+  for (int run = 0; run < options.runs; ++run) {
+    load.seed = options.seed + static_cast<unsigned>(run);
+    LoadTimer* const timer = LoadTimer::OfMachine();
+    const LoadResult result = GenerateLoad(
+        load, timer, [&](size_t kind) { return Send(client->get(), (*kinds)[kind], *timer); });
+    report.runs.push_back(FiguresOf(result));
+    for (const auto& [error, count] : ErrorsOf(result)) report.errors[error] += count;
+    for (const LoadSample& sample : result.samples) answered += sample.outcome.code.empty();
+  }
+  *console.out << (arguments.json ? ReportJson(report) + "\n" : ReportText(report)) << std::flush;
+  return report.errors.empty() && answered > 0 ? kAnswered : kRequestFailed;
 }
 
 }  // namespace paligemma::client

@@ -1,210 +1,156 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-
-#include <algorithm>
-#include <atomic>
-#include <fstream>
-#include <sstream>
-#include <thread>
-#include <vector>
-
+#include "client/errors.h"
 #include "client/health.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
-#include "paligemma/v1/error_reason.pb.h"
 
 namespace paligemma::client {
 namespace {
 
-constexpr char kServiceConfig[] = R"({
-  "methodConfig": [{
-    "name": [{"service": "paligemma.v1.PaliGemmaService"}, {"service": "paligemma.v1.ModelService"}],
-    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.2s", "maxBackoff": "2s",
-                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
-  }],
-  "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
-})";
+using Service = v1::PaliGemmaService::Stub;
 
-StatusOr<std::string> ReadPem(const std::string& path) {
-  if (path.empty()) return std::string();
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) return Status(StatusCode::kNotFound, path + ": cannot be read");
-  return text.str();
+// Moves a response into its place in the task's response.
+template <typename Response>
+StatusOr<v1::TaskResponse> Wrap(StatusOr<Response> response,
+                                Response* (v1::TaskResponse::*field)()) {
+  PG_RETURN_IF_ERROR(response.status());
+  v1::TaskResponse wrapped;
+  *(wrapped.*field)() = *std::move(response);
+  return wrapped;
 }
 
-StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const ClientOptions& options) {
-  if (!options.tls && options.tls_ca.empty() && options.tls_cert.empty()) {
-    return grpc::InsecureChannelCredentials();
+const std::string& ModelOf(const v1::TaskRequest& task) {
+  switch (task.task_case()) {
+    case v1::TaskRequest::kAnswer:
+      return task.answer().model();
+    case v1::TaskRequest::kDetect:
+      return task.detect().model();
+    case v1::TaskRequest::kSegment:
+      return task.segment().model();
+    case v1::TaskRequest::kReadText:
+      return task.read_text().model();
+    case v1::TaskRequest::kGenerate:
+      return task.generate().model();
+    default:
+      return task.caption().model();
   }
-  grpc::SslCredentialsOptions ssl;
-  PG_ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadPem(options.tls_ca));
-  PG_ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadPem(options.tls_cert));
-  PG_ASSIGN_OR_RETURN(ssl.pem_private_key, ReadPem(options.tls_key));
-  return grpc::SslCredentials(ssl);
-}
-
-StatusCode CodeOf(grpc::StatusCode code) {
-  const auto own = static_cast<StatusCode>(code);
-  // Of gRPC's other codes none is sent by our server.
-  return StatusCodeName(own) == "INTERNAL" ? StatusCode::kInternal : own;
 }
 
 }  // namespace
 
-Status FromGrpcStatus(const grpc::Status& status) {
-  if (status.ok()) return OkStatus();
-  const StatusCode code = CodeOf(status.error_code());
-  google::rpc::Status rich;
-  Reason reason = Reason::kNone;
-  Status::Metadata metadata;
-  if (rich.ParseFromString(status.error_details())) {
-    for (const auto& detail : rich.details()) {
-      google::rpc::ErrorInfo info;
-      if (!detail.UnpackTo(&info)) continue;
-      v1::ErrorReason parsed;
-      if (v1::ErrorReason_Parse("ERROR_REASON_" + info.reason(), &parsed)) {
-        reason = static_cast<Reason>(parsed);
-      }
-      for (const auto& [key, value] : info.metadata()) metadata.emplace_back(key, value);
-    }
-  }
-  return Status(code, reason, status.error_message(), std::move(metadata));
-}
-
-std::string ReasonOf(const Status& status) {
-  if (status.reason() == Reason::kNone) return "";
-  const std::string& name =
-      v1::ErrorReason_Name(static_cast<v1::ErrorReason>(static_cast<int>(status.reason())));
-  return name.substr(std::min(name.size(), sizeof("ERROR_REASON_") - 1));
-}
-
 StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
-  PG_ASSIGN_OR_RETURN(auto credentials, Credentials(options));
-  grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(kServiceConfig);
-  arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
-  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, options.retry_buffer_bytes);
-  std::unique_ptr<Client> client(new Client(options));
-  client->channel_ = grpc::CreateCustomChannel(options.server, credentials, arguments);
-  client->service_ = v1::PaliGemmaService::NewStub(client->channel_);
-  client->models_ = v1::ModelService::NewStub(client->channel_);
-  return client;
+  PG_ASSIGN_OR_RETURN(std::string token, ReadToken(options));
+  PG_ASSIGN_OR_RETURN(auto channel, MakeChannel(options));
+  return std::unique_ptr<Client>(new Client(options, std::move(token), std::move(channel)));
 }
 
-void Client::Prepare(grpc::ClientContext* context) const {
+Client::Client(const ClientOptions& options, std::string token,
+               std::shared_ptr<grpc::Channel> channel)
+    : options_(options),
+      token_(std::move(token)),
+      channel_(std::move(channel)),
+      service_(v1::PaliGemmaService::NewStub(channel_)),
+      models_(v1::ModelService::NewStub(channel_)) {}
+
+void Client::Prepare(const std::string& model, grpc::ClientContext* context) const {
   context->set_deadline(std::chrono::system_clock::now() + options_.timeout);
+  if (!token_.empty()) context->AddMetadata("authorization", "Bearer " + token_);
+  if (!model.empty()) context->AddMetadata("x-paligemma-model", model);
 }
 
-template <typename Response, typename Stub, typename Method, typename Request>
-StatusOr<Response> Client::Unary(Stub* stub, Method method, const Request& request) {
+template <typename Response, typename Request>
+StatusOr<Response> Client::Unary(grpc::Status (Service::*method)(grpc::ClientContext*,
+                                                                 const Request&, Response*),
+                                 const Request& request) {
   grpc::ClientContext context;
-  Prepare(&context);
+  Prepare(request.model(), &context);
   Response response;
-  const grpc::Status status = (stub->*method)(&context, request, &response);
+  const grpc::Status status = (service_.get()->*method)(&context, request, &response);
   if (!status.ok()) return FromGrpcStatus(status);
   return response;
 }
 
 StatusOr<v1::CaptionResponse> Client::Call(const v1::CaptionRequest& request) {
-  return Unary<v1::CaptionResponse>(service_.get(), &v1::PaliGemmaService::Stub::Caption, request);
+  return Unary(&Service::Caption, request);
 }
 StatusOr<v1::AnswerResponse> Client::Call(const v1::AnswerRequest& request) {
-  return Unary<v1::AnswerResponse>(service_.get(), &v1::PaliGemmaService::Stub::Answer, request);
+  return Unary(&Service::Answer, request);
 }
 StatusOr<v1::DetectResponse> Client::Call(const v1::DetectRequest& request) {
-  return Unary<v1::DetectResponse>(service_.get(), &v1::PaliGemmaService::Stub::Detect, request);
+  return Unary(&Service::Detect, request);
 }
 StatusOr<v1::SegmentResponse> Client::Call(const v1::SegmentRequest& request) {
-  return Unary<v1::SegmentResponse>(service_.get(), &v1::PaliGemmaService::Stub::Segment, request);
+  return Unary(&Service::Segment, request);
 }
 StatusOr<v1::ReadTextResponse> Client::Call(const v1::ReadTextRequest& request) {
-  return Unary<v1::ReadTextResponse>(service_.get(), &v1::PaliGemmaService::Stub::ReadText,
-                                     request);
+  return Unary(&Service::ReadText, request);
 }
 StatusOr<v1::GenerateResponse> Client::Call(const v1::GenerateRequest& request) {
-  return Unary<v1::GenerateResponse>(service_.get(), &v1::PaliGemmaService::Stub::Generate,
-                                     request);
-}
-StatusOr<v1::ListModelsResponse> Client::Call(const v1::ListModelsRequest& request) {
-  return Unary<v1::ListModelsResponse>(models_.get(), &v1::ModelService::Stub::ListModels, request);
+  return Unary(&Service::Generate, request);
 }
 
 StatusOr<v1::TaskResponse> Client::Call(const v1::TaskRequest& task) {
-  v1::TaskResponse out;
-  const auto keep = [](auto result, auto* field) -> Status {
-    if (result.ok()) *field = *std::move(result);
-    return result.status();
-  };
-  Status status;
+  using Out = v1::TaskResponse;
   switch (task.task_case()) {
     case v1::TaskRequest::kCaption:
-      status = keep(Call(task.caption()), out.mutable_caption());
-      break;
+      return Wrap(Call(task.caption()), &Out::mutable_caption);
     case v1::TaskRequest::kAnswer:
-      status = keep(Call(task.answer()), out.mutable_answer());
-      break;
+      return Wrap(Call(task.answer()), &Out::mutable_answer);
     case v1::TaskRequest::kDetect:
-      status = keep(Call(task.detect()), out.mutable_detect());
-      break;
+      return Wrap(Call(task.detect()), &Out::mutable_detect);
     case v1::TaskRequest::kSegment:
-      status = keep(Call(task.segment()), out.mutable_segment());
-      break;
+      return Wrap(Call(task.segment()), &Out::mutable_segment);
     case v1::TaskRequest::kReadText:
-      status = keep(Call(task.read_text()), out.mutable_read_text());
-      break;
+      return Wrap(Call(task.read_text()), &Out::mutable_read_text);
     case v1::TaskRequest::kGenerate:
-      status = keep(Call(task.generate()), out.mutable_generate());
-      break;
+      return Wrap(Call(task.generate()), &Out::mutable_generate);
     case v1::TaskRequest::TASK_NOT_SET:
-      status = InvalidField("task", "", "", "is not set");
+      break;
   }
-  if (!status.ok()) return status;
-  return out;
+  return InvalidField("task", "", "", "is not set");
 }
 
-StatusOr<v1::TaskResponse> Client::Stream(
-    const v1::TaskRequest& task,
-    const std::function<void(const v1::StreamGenerateResponse&)>& on_event) {
+StatusOr<v1::TaskResponse> Client::Stream(const v1::TaskRequest& task,
+                                          const EventHandler& on_event) {
   grpc::ClientContext context;
-  Prepare(&context);
+  Prepare(ModelOf(task), &context);
   v1::StreamGenerateRequest request;
   *request.mutable_task() = task;
   const auto reader = service_->StreamGenerate(&context, request);
   v1::StreamGenerateResponse message;
   v1::TaskResponse result;
-  bool has_result = false;
+  bool wanted = true;
   while (reader->Read(&message)) {
     if (message.has_result()) {
       result.Swap(message.mutable_result());
-      has_result = true;
-    } else {
-      on_event(message);
+    } else if (wanted && message.event_case() != v1::StreamGenerateResponse::EVENT_NOT_SET) {
+      wanted = on_event(message);
+      if (!wanted) context.TryCancel();
     }
   }
   const grpc::Status status = reader->Finish();
   if (!status.ok()) return FromGrpcStatus(status);
-  if (!has_result) return InternalError("the stream ended without a result");
+  if (result.result_case() == v1::TaskResponse::RESULT_NOT_SET) {
+    return Status(StatusCode::kInternal, "the stream ended without a result");
+  }
   return result;
 }
 
-StatusOr<bool> Client::Healthy() {
-  return CheckHealth(channel_, "paligemma.v1.PaliGemmaService", options_.timeout);
+StatusOr<std::vector<v1::Model>> Client::Models() {
+  std::vector<v1::Model> models;
+  v1::ListModelsRequest request;
+  do {
+    grpc::ClientContext context;
+    Prepare("", &context);
+    v1::ListModelsResponse page;
+    const grpc::Status status = models_->ListModels(&context, request, &page);
+    if (!status.ok()) return FromGrpcStatus(status);
+    for (v1::Model& model : *page.mutable_models()) models.push_back(std::move(model));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return models;
 }
 
-void ForEachConcurrently(int count, int concurrency, const std::function<void(int)>& work) {
-  std::atomic<int> next{0};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < std::min(count, concurrency); ++i) {
-    threads.emplace_back([&] {
-      for (int k = next++; k < count; k = next++) work(k);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
+StatusOr<bool> Client::Healthy() { return CheckHealth(channel_, kServiceName, options_.timeout); }
 
 }  // namespace paligemma::client

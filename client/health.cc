@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "client/client.h"
+#include "client/errors.h"
 
 namespace paligemma::client {
 namespace {

@@ -3,14 +3,11 @@
 #ifndef CLIENT_OVERLAY_H_
 #define CLIENT_OVERLAY_H_
 
+#include "client/task.h"
 #include "core/base/status.h"
 #include "core/vision/image_decoder.h"
-#include "google/protobuf/repeated_ptr_field.h"
-#include "paligemma/v1/types.pb.h"
 
 namespace paligemma::client {
-
-using Objects = google::protobuf::RepeatedPtrField<v1::DetectedObject>;
 
 // Masks other than PNG are left out. The error says which mask could not be read.
 Status DrawObjects(const Objects& objects, RgbImage* image);

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/errors.h"
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "paligemma/v1/error_reason.pb.h"
+
+namespace paligemma::client {
+namespace {
+
+constexpr std::string_view kDomain = "paligemma.serving";
+constexpr std::string_view kPrefix = "ERROR_REASON_";
+
+struct Details {
+  Reason reason = Reason::kNone;
+  Status::Metadata metadata;
+  std::chrono::milliseconds retry_after{0};
+};
+
+void AddDetail(const google::protobuf::Any& detail, Details* out) {
+  google::rpc::ErrorInfo info;
+  google::rpc::RetryInfo retry;
+  google::rpc::RequestInfo request;
+  if (detail.UnpackTo(&info) && info.domain() == kDomain) {
+    v1::ErrorReason parsed;
+    if (v1::ErrorReason_Parse(std::string(kPrefix) + info.reason(), &parsed)) {
+      out->reason = static_cast<Reason>(parsed);
+    }
+    for (const auto& [key, value] : info.metadata()) out->metadata.emplace_back(key, value);
+  } else if (detail.UnpackTo(&retry)) {
+    out->retry_after = std::chrono::milliseconds(retry.retry_delay().seconds() * 1000 +
+                                                 retry.retry_delay().nanos() / 1'000'000);
+  } else if (detail.UnpackTo(&request)) {
+    out->metadata.emplace_back("request_id", request.request_id());
+  }
+}
+
+}  // namespace
+
+Status FromGrpcStatus(const grpc::Status& status) {
+  if (status.ok()) return OkStatus();
+  Details details;
+  google::rpc::Status rich;
+  if (rich.ParseFromString(status.error_details())) {
+    for (const auto& detail : rich.details()) AddDetail(detail, &details);
+  }
+  auto code = static_cast<StatusCode>(status.error_code());
+  std::string message = status.error_message();
+  if (code != StatusCode::kInternal &&
+      StatusCodeName(code) == StatusCodeName(StatusCode::kInternal)) {
+    message.insert(0, "gRPC code " + std::to_string(status.error_code()) + ": ");
+    code = StatusCode::kInternal;
+  }
+  return Status(code, details.reason, std::move(message), std::move(details.metadata))
+      .WithRetryAfter(details.retry_after);
+}
+
+std::string ReasonOf(const Status& status) {
+  if (status.reason() == Reason::kNone) return "";
+  return v1::ErrorReason_Name(static_cast<int>(status.reason())).substr(kPrefix.size());
+}
+
+}  // namespace paligemma::client
