@@ -67,7 +67,8 @@ def vocabulary(path: str) -> Vocabulary:
 
 
 def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
-    """settings: tokenizer, side, grid, pictures, prompts (for each picture), most_things, text_share, groups."""
+    """settings: tokenizer, side, grid, pictures, prompts (for each picture), most_things, text_share, groups;
+    `without`, if any, names tasks to leave out."""
     words = vocabulary(settings["tokenizer"])
     pictures, labels, rows = [], [], []
     for number in range(settings["pictures"]):
@@ -75,7 +76,8 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
         scene = worlds.render(rng, most_things=settings["most_things"], text_share=settings["text_share"])
         pictures.append(pixels(scene, settings["side"]))
         labels.append(dense.labels(scene, settings["grid"]))
-        rows += [_row(words, scene, example, number) for example in tasks.examples(rng, scene, settings["prompts"])]
+        asked = tasks.examples(rng, scene, settings["prompts"], settings.get("without", ()))
+        rows += [_row(words, scene, example, number) for example in asked]
     rows.sort(key=lambda row: len(row.prompt) + len(row.answer))
     size = -(-len(rows) // settings["groups"])
     groups = [_pack(words, rows[start:start + size]) for start in range(0, len(rows), size)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from paligemma_train import checkpoint, finish, learn, tower, vocabulary, vqvae, worlds
+from paligemma_train import checkpoint, finish, learn, tasks, tower, vocabulary, vqvae, worlds
 from paligemma_train.model import Config
 
 _CONFIG = Config()
@@ -30,9 +30,10 @@ def _tasks(options: argparse.Namespace) -> None:
         vocabulary.train(options.work / learn.TOKENIZER)
     plan = learn.Plan(
         options.examples, options.budget, options.pictures, options.prompts, text_share=options.text_share,
-        matrix_rate=options.matrix_rate, rate=options.rate, coordinate_step=options.coordinate_step,
-        things_at_start=options.things_at_start, workers=options.workers, seed=options.seed,
-        report_every=options.report_every, stop_after=options.stop_after)
+        matrix_rate=options.matrix_rate, rate=options.rate, without=tuple(options.without),
+        coordinate_step=options.coordinate_step, things_at_start=options.things_at_start, workers=options.workers,
+        seed=options.seed, report_every=options.report_every, report_cases=options.report_cases,
+        stop_after=options.stop_after)
     learn.train(_CONFIG, options.work, options.device, plan)
 
 
@@ -99,8 +100,11 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=1_200_000)
     parser.add_argument("--pictures", type=int, default=12, help="in a batch")
     parser.add_argument("--prompts", type=int, default=8, help="for each picture")
+    parser.add_argument("--without", nargs="*", default=[], choices=list(tasks.TASKS), metavar="TASK",
+                        help="tasks to leave out, for what a short run can learn")
     parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",
                         help="of answered coordinates, 1 is exact")
+    parser.add_argument("--report-cases", type=int, default=24, help="of each row in a report; 0: the loss alone")
     parser.add_argument("--things-at-start", type=int, default=2, help="6 skips the curriculum, for a resumed model")
 
 

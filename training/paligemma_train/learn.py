@@ -39,11 +39,13 @@ class Plan:
     text_share: float = worlds.TEXT_SHARE
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
+    without: tuple[str, ...] = ()
     coordinate_step: int = 8
     things_at_start: int = 2
     workers: int = 1
     seed: int = 0
     report_every: float = 300
+    report_cases: int = 24
     stop_after: float = 1e9
 
     def most_things(self, part: float) -> int:
@@ -179,7 +181,7 @@ def train(config: Config, work: Path, device: str, plan: Plan) -> None:
     settings: dict[str, Any] = {
         "tokenizer": str(work / TOKENIZER), "side": config.image_size, "grid": config.grid, "pictures": plan.pictures,
         "prompts": plan.prompts, "groups": plan.groups, "most_things": 2,
-        "text_share": plan.text_share}
+        "text_share": plan.text_share, "without": plan.without}
     feed = Feed(make_batch, f"tasks-{plan.seed}", settings, plan.workers, learner.step)
     clock, saver, began = checkpoint.Clock(plan.report_every), checkpoint.Clock(300), time.monotonic()
     average, first, deadline = None, learner.examples, checkpoint.Deadline(plan.stop_after)
@@ -192,9 +194,10 @@ def train(config: Config, work: Path, device: str, plan: Plan) -> None:
         if clock.due():
             seconds = time.monotonic() - began
             pace = (learner.examples - first) / seconds
-            print(f"tasks: {seconds:.0f} s, {learner.examples} examples ({pace:.0f}/s), "
-                  f"loss {average:.3f}, held out {quick_scores(learner.model, learner.words, learner.codec, device)}",
-                  flush=True)
+            print(f"tasks: {seconds:.0f} s, {learner.examples} examples ({pace:.0f}/s), loss {average:.3f}", flush=True)
+            if plan.report_cases:
+                scores = quick_scores(learner.model, learner.words, learner.codec, device, plan.report_cases)
+                print(f"tasks: held out {scores}", flush=True)
         if saver.due():
             learner.save()
     learner.save()

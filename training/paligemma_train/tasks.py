@@ -230,9 +230,9 @@ def kind_of(scene: Scene) -> str:
     return "everyday" if scene.place else "text" if scene.lines else "geometric"
 
 
-def examples(rng: Random, scene: Scene, amount: int) -> list[Example]:
-    """`amount` different prompts, fewer where the scene gives no more."""
-    weights = WEIGHTS[kind_of(scene)]
+def examples(rng: Random, scene: Scene, amount: int, without: tuple[str, ...] = ()) -> list[Example]:
+    """`amount` different prompts, none of the tasks `without`, fewer where the scene gives no more."""
+    weights = {task: weight for task, weight in WEIGHTS[kind_of(scene)].items() if task not in without}
     found: dict[str, Example] = {}
     for _ in range(amount * 3):
         example = TASKS[rng.choices(list(weights), list(weights.values()))[0]](rng, scene)
