@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The menu. `make` alone prints it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo deploy-check eval-demo
+.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo deploy-check eval-demo docs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 lint: ## style, layers, proto: what CI checks
 	scripts/setup test
 	scripts/lint
+
+docs: ## rewrite the tables of docs/ and README.md that come from the source
+	scripts/docs
 
 format: ## rewrite the sources in the project's style
 	scripts/lint --fix

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pages point at exists: links, files, commands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import references
+
+ROOT = references.ROOT
+PAGES = sorted(
+    name
+    for name in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "--", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    if (ROOT / name).exists()
+)
+OURS = [page for page in PAGES if page in ("README.md", "SECURITY.md") or page.startswith("docs/")]
+# Folders of the repository that code spans name files of.
+FOLDERS = "benchmarks|client|clients|cmake|core|deploy|docker|docs|export|models|proto|scripts|server|tests|training"
+
+
+def anchor(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        assert linked.exists(), target
+        if fragment and linked.is_file():
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in {anchor(heading) for heading in headings}, target
+
+
+@pytest.mark.parametrize("page", OURS)
+def test_files_in_code_spans_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for span in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text):
+        name = span.rstrip("/.")
+        found = (ROOT / name).exists() or list((ROOT / name).parent.glob(Path(name).name + ".*"))
+        assert found, span
+
+
+@pytest.mark.parametrize("page", OURS)
+def test_make_targets_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for target in re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text(encoding="utf-8")):
+        assert target in targets, f"make {target}"
+
+
+def test_readme_names_every_rpc() -> None:
+    readme = references.read("README.md")
+    rpcs = [
+        name
+        for proto in ("paligemma_service", "model_service")
+        for name in re.findall(r"^  rpc (\w+)\(", references.read(f"proto/paligemma/v1/{proto}.proto"), re.MULTILINE)
+    ]
+    assert rpcs
+    assert [rpc for rpc in rpcs if f"`{rpc}`" not in readme] == []
+
+
+def test_flags_on_pages_exist() -> None:
+    known = {setting.name for setting in references.settings()}
+    known |= {"name", "config", "validate-only", "version", "help"}
+    for page in ("SECURITY.md", "docs/configuration.md", "docs/metrics.md", "docs/errors.md"):
+        named = set(re.findall(r"`--([a-z][a-z-]+)", references.read(page)))
+        assert named - known == set(), page

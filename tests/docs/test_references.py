@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference pages say what the source says. `make docs` writes them anew."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import references
+
+
+@pytest.mark.parametrize("page", references.PAGES)
+def test_page_is_what_the_source_says(page: str) -> None:
+    text = references.read(page)
+    assert references.render(text) == text, f"{page} is out of date: run `make docs` and commit it"
+
+
+def test_every_region_is_on_some_page() -> None:
+    pages = "".join(references.read(page) for page in references.PAGES)
+    for region in references.REGIONS:
+        assert f"<!-- generated: {region} -->" in pages
+
+
+def test_settings_have_help_and_a_variable() -> None:
+    settings = {setting.name: setting for setting in references.settings()}
+    assert settings["max-queued"].environment == "PALIGEMMA_MAX_QUEUED"
+    assert settings["max-image-bytes"].default == str(16 << 20)
+    assert settings["drain-timeout"].default == "30s"
+    assert all(setting.help for setting in settings.values())
+
+
+def test_settings_are_all_members_of_the_config() -> None:
+    members = references.members(references.read("server/server_config.h"))
+    ways_to_run = {"config_file", "validate_only", "help", "version"}
+    assert {setting.name.replace("-", "_") for setting in references.settings()} == set(members) - ways_to_run
+
+
+def test_metrics_have_labels_and_values() -> None:
+    metrics = {metric.name: metric for metric in references.metrics()}
+    assert metrics["paligemma_requests_rejected_total"].labels["reason"].startswith("`overloaded`")
+    assert metrics["paligemma_batch_size"].labels == {"phase": "`vision`, `prefill`, `decode`"}
+    assert "grpc_code" in metrics["grpc_server_handled_total"].labels
+
+
+def test_codes_of_reasons_are_those_of_the_source() -> None:
+    reasons = references.error_reasons()
+    documented = {(references.camel(reason.name), references.camel(reason.code)) for reason in reasons}
+    pairs = 0
+    for path, text in references.sources():
+        for code, reason in re.findall(r"StatusCode::(k\w+),\s*Reason::(k\w+)", text):
+            pairs += 1
+            assert (reason, code) in documented, f"{path.name}: {code}, {reason}"
+    assert pairs > 10
+
+
+def test_reasons_of_the_source_are_all_documented() -> None:
+    documented = {references.camel(reason.name) for reason in references.error_reasons()}
+    assert references.emitted() - {"kNone"} <= documented
+
+
+def test_every_key_of_the_access_log_is_documented() -> None:
+    page = references.read("docs/metrics.md")
+    keys = set(re.findall(r'json\["(\w+)"\]', references.read("server/access_log.cc")))
+    assert keys, "access_log.cc writes its keys in another form"
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_unknown_source_is_an_error_and_not_a_gap() -> None:
+    with pytest.raises(references.SourceError):
+        references.integer("SomeFunction(3)")
+    with pytest.raises(references.SourceError):
+        references.MetricsSource('prometheus::Family("paligemma_new_total", "Registered in another way")').metrics()
