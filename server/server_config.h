@@ -24,6 +24,7 @@ struct ServerConfig {
   std::string http_listen = "0.0.0.0:8002";
   std::string device = "auto";
   std::int64_t threads = 0;
+  std::string cpu_isa = "auto";
   std::int64_t kv_cache_mib = 0;
   std::int64_t kv_block_size = 16;
   std::string kv_cache_dtype = "auto";
@@ -75,6 +76,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.device);
   visit(S{"threads", "N", "threads that compute on the CPU; 0: what the cgroup grants"},
         config.threads);
+  visit(S{"cpu-isa", "NAME",
+          "CPU kernels: auto, reference, avx2, avx512 or avx512-bf16; auto: the machine's best"},
+        config.cpu_isa);
   visit(S{"kv-cache-mib", "N", "memory for keys and values; 0: derived from what is free"},
         config.kv_cache_mib);
   visit(S{"kv-block-size", "N", "token positions in one block of that cache"},

@@ -150,6 +150,7 @@ Status Serving::Load() {
   options.manifest = manifest;
   options.device = device_.device;
   options.num_threads = num_threads_;
+  options.cpu_isa = config_.cpu_isa;
   options.kv_cache_bytes = config_.kv_cache_mib << 20;
   options.kv_block_size = static_cast<int>(config_.kv_block_size);
   options.kv_dtype = config_.kv_cache_dtype;
@@ -189,7 +190,8 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
           std::to_string((summary.vision_parameters + summary.decoder_parameters) / 1000) +
           "k parameters, " + std::to_string(summary.weight_bytes >> 20) + " MiB");
   LogInfo("device " + device_.device + (device_.reason.empty() ? "" : " (" + device_.reason + ")") +
-          ", " + std::to_string(num_threads_) + " threads");
+          ", " + std::to_string(num_threads_) + " threads" +
+          (summary.cpu_isa.empty() ? "" : ", kernels for " + summary.cpu_isa));
   LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
   LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +
           " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);

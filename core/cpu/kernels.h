@@ -28,6 +28,24 @@ struct PanelJob {
   std::int64_t y_stride = 0;
 };
 
+// One query row's heads of one key-value head against the keys and values of its sequence, which
+// lie in pages of block_size positions.
+struct CachedJob {
+  const float* queries = nullptr;  // [group][head_dim]
+  int group = 0;
+  int head_dim = 0;
+  float scale = 1;
+  float softcap = 0;              // 0: none
+  const void* keys = nullptr;     // of this head in block 0: [block_size][head_dim], float32 or
+  const void* values = nullptr;   // bfloat16; block b lies b * block_stride further on
+  std::int64_t block_stride = 0;  // values
+  const std::int32_t* block_table = nullptr;  // of the sequence
+  int block_size = 0;
+  int first = 0, last = 0;  // the positions [first, last) are seen; at least one
+  float* scores = nullptr;  // scratch, [last - first]
+  float* out = nullptr;     // [group][head_dim], overwritten
+};
+
 // The sum of one output runs over the steps in ascending order in one accumulator, whatever the
 // number of rows: that is what makes a row's result independent of its batch.
 struct Kernels {
@@ -45,6 +63,28 @@ struct Kernels {
   // Returns the scale, max |x| / 127 (of at least 1e-30, so never zero): x = (byte - 128) * scale.
   // Writes 128 from count to `padded`. NaN and infinities give a scale that hands them on.
   float (*quantize)(const float* x, int count, int padded, std::uint8_t* out);
+
+  // out = x / sqrt(mean(x^2) + eps) * (1 + weight); `out` may be x.
+  void (*rms_norm)(const float* x, const float* weight, int count, float eps, float* out);
+  // h += the same of y.
+  void (*add_rms_norm)(const float* y, const float* weight, int count, float eps, float* h);
+  // out = (x - mean) / sqrt(variance + eps) * weight + bias
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int count, float eps,
+                     float* out);
+  void (*add)(const float* x, int count, float* sum);
+  // Of gelu's tanh form. out = gelu(x + bias); out = gelu(gate) * up.
+  void (*gelu_of_sum)(const float* x, const float* bias, int count, float* out);
+  void (*gelu_times)(const float* gate, const float* up, int count, float* out);
+  // Rotates x [2 * half] by split halves.
+  void (*rotate)(const float* cosine, const float* sine, int half, float* x);
+  void (*round_to_bfloat16)(int count, float* x);
+  // x = cap * tanh(x / cap)
+  void (*softcap)(int count, float cap, float* x);
+  // In place: softmax of scale * scores, soft-capped if softcap > 0; zeros from count to `padded`.
+  void (*softmax)(int count, int padded, float scale, float softcap, float* scores);
+
+  void (*attend_float32_pages)(const CachedJob& job);
+  void (*attend_bfloat16_pages)(const CachedJob& job);
 };
 
 // REQUIRES: isa is at most DetectIsa(), and not kReference.

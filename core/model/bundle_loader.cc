@@ -14,6 +14,7 @@
 #include "core/model/mapped_module.h"
 #include "core/model/ops/library.h"
 #include "core/model/torch_errors.h"
+#include "core/model/weight_packer.h"
 
 namespace paligemma {
 namespace {
@@ -182,24 +183,20 @@ BundleLoader::BundleLoader(std::string directory, const Manifest& manifest, std:
       num_threads_(num_threads) {}
 
 StatusOr<LoadedModule> BundleLoader::LoadVision() const {
-  PG_ASSIGN_OR_RETURN(LoadedModule loaded, Load("vision.pt"));
-  const Status checked =
-      CatchTorchErrors("attributes", [&] { return CheckVision(loaded.module, manifest_); });
-  return checked.ok() ? StatusOr<LoadedModule>(std::move(loaded))
-                      : InFile(directory_ + "/vision.pt", checked);
+  return Load("vision.pt", [this](const auto& module) { return CheckVision(module, manifest_); });
 }
 
 StatusOr<LoadedModule> BundleLoader::LoadDecoder() const {
-  PG_ASSIGN_OR_RETURN(LoadedModule loaded, Load("decoder.pt"));
-  const Status checked = CatchTorchErrors(
-      "attributes", [&] { return CheckDecoder(loaded.module, manifest_.architecture); });
-  return checked.ok() ? StatusOr<LoadedModule>(std::move(loaded))
-                      : InFile(directory_ + "/decoder.pt", checked);
+  return Load("decoder.pt",
+              [this](const auto& module) { return CheckDecoder(module, manifest_.architecture); });
 }
 
-StatusOr<LoadedModule> BundleLoader::LoadMaskDecoder() const { return Load("mask_decoder.pt"); }
+StatusOr<LoadedModule> BundleLoader::LoadMaskDecoder() const {
+  return Load("mask_decoder.pt", [](const auto&) { return OkStatus(); });
+}
 
-StatusOr<LoadedModule> BundleLoader::Load(const std::string& name) const {
+StatusOr<LoadedModule> BundleLoader::Load(
+    const std::string& name, const std::function<Status(const torch::jit::Module&)>& check) const {
   const TimePoint start = Clock::Real()->Now();
   const std::string path = directory_ + "/" + name;
   const auto spec = manifest_.files.find(name);
@@ -216,11 +213,21 @@ StatusOr<LoadedModule> BundleLoader::Load(const std::string& name) const {
     PG_RETURN_IF_ERROR(CheckTag(ReadExtra(file)));
     loaded.module = LoadMapped(file);
     loaded.module.eval();
-    const c10::Device device(device_);
-    AdoptTensors(*file, loaded.module, [&](const at::Tensor& tensor) {
+    PG_RETURN_IF_ERROR(check(loaded.module));
+    ForEachTensor(loaded.module, [&](const auto&, const auto&, const at::Tensor& tensor) {
       loaded.parameters += tensor.numel();
+    });
+    const c10::Device device(device_);
+    if (device.is_cpu()) {
+      PackWeights(*file, cpu::CurrentContext(), loaded.module);
+    }
+    AdoptTensors(*file, loaded.module, [&](const at::Tensor& tensor) {
+      const bool stays = device.is_cpu() && !file->Contains(tensor.const_data_ptr());
+      return stays ? tensor
+                   : tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+    });
+    ForEachTensor(loaded.module, [&](const auto&, const auto&, const at::Tensor& tensor) {
       loaded.bytes += static_cast<std::int64_t>(tensor.nbytes());
-      return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
     });
     return OkStatus();
   });

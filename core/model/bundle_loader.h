@@ -7,6 +7,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/base/status.h"
@@ -23,7 +24,8 @@ struct LoadedModule {
 
 class BundleLoader {
  public:
-  // `manifest` must outlive the loader. `device`: "cpu" or "cuda:N".
+  // `manifest` must outlive the loader. `device`: "cpu" or "cuda:N". On CPUs weights are packed for
+  // the kernels of the calling thread's cpu::Context, which must run the modules too.
   BundleLoader(std::string directory, const Manifest& manifest, std::string device,
                int num_threads);
 
@@ -34,7 +36,9 @@ class BundleLoader {
   StatusOr<LoadedModule> LoadMaskDecoder() const;
 
  private:
-  StatusOr<LoadedModule> Load(const std::string& name) const;
+  // `check` sees the module before its weights are packed.
+  StatusOr<LoadedModule> Load(const std::string& name,
+                              const std::function<Status(const torch::jit::Module&)>& check) const;
 
   const std::string directory_;
   const Manifest& manifest_;

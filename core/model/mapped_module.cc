@@ -23,21 +23,6 @@ bool HoldsTensors(const std::string& record) {
   return record.starts_with("data/") || record.starts_with("constants/");
 }
 
-// Calls visit(module, attribute name, tensor) for every tensor with elements.
-template <typename Visitor>
-void ForEachTensor(torch::jit::Module root, Visitor&& visit) {
-  for (torch::jit::Module module : root.modules()) {
-    const auto object = module._ivalue();
-    const auto type = object->type();
-    for (std::size_t i = 0; i < type->numAttributes(); ++i) {
-      const c10::IValue value = object->getSlot(i);
-      if (value.isTensor() && value.toTensor().defined() && value.toTensor().numel() > 0) {
-        visit(module, type->getAttributeName(i), value.toTensor());
-      }
-    }
-  }
-}
-
 }  // namespace
 
 StatusOr<std::shared_ptr<const FileMapping>> FileMapping::Open(const std::string& path,
@@ -138,6 +123,21 @@ torch::jit::Module LoadMapped(const std::shared_ptr<const FileMapping>& file) {
                        std::nullopt, no_extras, /*load_debug_files=*/false);
   reader->Bind(module);
   return module;
+}
+
+void ForEachTensor(
+    torch::jit::Module root,
+    const std::function<void(torch::jit::Module, const std::string&, const at::Tensor&)>& visit) {
+  for (torch::jit::Module module : root.modules()) {
+    const auto object = module._ivalue();
+    const auto type = object->type();
+    for (std::size_t i = 0; i < type->numAttributes(); ++i) {
+      const c10::IValue value = object->getSlot(i);
+      if (value.isTensor() && value.toTensor().defined() && value.toTensor().numel() > 0) {
+        visit(module, type->getAttributeName(i), value.toTensor());
+      }
+    }
+  }
 }
 
 void AdoptTensors(const FileMapping& file, torch::jit::Module module,

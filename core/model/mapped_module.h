@@ -66,6 +66,11 @@ std::string ReadExtra(const std::shared_ptr<const FileMapping>& file);
 // The module with its large tensors bound to the mapping. Throws what torch throws.
 torch::jit::Module LoadMapped(const std::shared_ptr<const FileMapping>& file);
 
+// Calls visit(module, attribute name, tensor) for every tensor with elements.
+void ForEachTensor(
+    torch::jit::Module root,
+    const std::function<void(torch::jit::Module, const std::string&, const at::Tensor&)>& visit);
+
 // Replaces every tensor that lies in the mapping by what `adopt` makes of it, letting go of its
 // pages one by one: afterwards nothing refers to the mapping.
 void AdoptTensors(const FileMapping& file, torch::jit::Module module,

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/base/clock.h"
+#include "core/cpu/context.h"
 #include "core/model/bundle_loader.h"
 #include "core/model/device.h"
 #include "core/model/image_cache.h"
@@ -69,12 +70,21 @@ StatusOr<KvCachePlan> PlanFor(const TorchScriptRunner::Options& options, int byt
   return PlanKvCache(options.manifest, request);
 }
 
+// The CPU kernels of one runner and the threads that they run on.
+struct CpuKernels {
+  CpuKernels(cpu::Isa isa, int num_threads) : pool(num_threads), context{isa, &pool} {}
+  cpu::ThreadPool pool;
+  const cpu::Context context;
+};
+
 }  // namespace
 
 class TorchScriptRunner::Impl {
  public:
-  Impl(Options options, LoadedModule vision, LoadedModule decoder)
+  Impl(Options options, std::unique_ptr<CpuKernels> kernels, LoadedModule vision,
+       LoadedModule decoder)
       : options_(std::move(options)),
+        kernels_(std::move(kernels)),
         device_(options_.device),
         decoder_(std::move(decoder.module)),
         images_(std::move(vision.module), ImageOptions(options_), device_) {
@@ -83,6 +93,7 @@ class TorchScriptRunner::Impl {
     summary_.weight_bytes = vision.bytes + decoder.bytes;
     summary_.load_seconds = vision.seconds + decoder.seconds;
     summary_.image_cache_bytes = images_.bytes();
+    summary_.cpu_isa = device_.is_cpu() ? cpu::IsaName(kernels_->context.isa) : "";
   }
 
   // Makes the KV tensors, which wait for the weights: what is free is then known.
@@ -101,6 +112,7 @@ class TorchScriptRunner::Impl {
 
   Status Run(const Batch& batch) {
     const c10::InferenceMode inference;
+    const cpu::ContextScope kernels(kernels_->context);
     bool succeeded = false;
     const Status status = CatchTorchErrors("model step", [&]() -> Status {
       StepResult result = RunStep(batch);
@@ -170,6 +182,7 @@ class TorchScriptRunner::Impl {
   }
 
   const Options options_;
+  const std::unique_ptr<CpuKernels> kernels_;
   const c10::Device device_;
   torch::jit::Module decoder_;
   ImageCache images_;
@@ -186,15 +199,20 @@ TorchScriptRunner::~TorchScriptRunner() = default;
 StatusOr<std::unique_ptr<TorchScriptRunner>> TorchScriptRunner::Load(Options options) {
   PG_RETURN_IF_ERROR(CheckOptions(options));
   PG_RETURN_IF_ERROR(KvType(options).status());
-  at::set_num_threads(options.num_threads);
+  PG_ASSIGN_OR_RETURN(const cpu::Isa isa, cpu::ChooseIsa(options.cpu_isa));
+  // Two teams of threads would fight for the same cores: torch's rests where the kernels have one.
+  at::set_num_threads(isa == cpu::Isa::kReference ? options.num_threads : 1);
   const c10::InferenceMode inference;
+  auto kernels = std::make_unique<CpuKernels>(isa, options.num_threads);
+  const cpu::ContextScope scope(kernels->context);
   const BundleLoader loader(options.bundle_dir, options.manifest, options.device,
                             options.num_threads);
   PG_ASSIGN_OR_RETURN(LoadedModule vision, loader.LoadVision());
   PG_ASSIGN_OR_RETURN(LoadedModule decoder, loader.LoadDecoder());
   std::unique_ptr<Impl> impl;
   PG_RETURN_IF_ERROR(CatchTorchErrors("the model's memory", [&]() -> Status {
-    impl = std::make_unique<Impl>(std::move(options), std::move(vision), std::move(decoder));
+    impl = std::make_unique<Impl>(std::move(options), std::move(kernels), std::move(vision),
+                                  std::move(decoder));
     return impl->AllocateKv();
   }));
   return std::unique_ptr<TorchScriptRunner>(new TorchScriptRunner(std::move(impl)));

@@ -24,6 +24,7 @@ struct ModelSummary {
   std::int64_t weight_bytes = 0;
   double load_seconds = 0;  // hashing included
   std::string kv_dtype;
+  std::string cpu_isa;  // of the kernels; empty on GPUs
   KvCachePlan kv;
   std::int64_t image_cache_bytes = 0;
 };
@@ -35,6 +36,7 @@ class TorchScriptRunner : public ModelRunner {
     Manifest manifest;
     std::string device = "cpu";       // as PrepareDevice chose it
     int num_threads = 1;              // that compute on the CPU
+    std::string cpu_isa = "auto";     // which CPU kernels (core/cpu/isa.h)
     int num_kv_blocks = 0;            // > 0: exactly so many, kv_cache_bytes is ignored
     std::int64_t kv_cache_bytes = 0;  // 0: derived from free memory
     int kv_block_size = 16;

@@ -9,14 +9,15 @@
 
 #include "core/model/ops/kernels.h"
 #include "core/model/ops/linear.h"
+#include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
 
 Tensor embed(const Tensor& ids, const Tensor& image_rows, const Tensor& table,
-             const Tensor& table_scale, const Tensor& /*table_aux*/, double scale,
-             std::int64_t vocab) {
+             const Tensor& table_scale, const Tensor& table_aux, double scale, std::int64_t vocab) {
   const Tensor tokens = ids.clamp(0, vocab - 1);
-  Tensor text = table.index_select(0, tokens);
+  Tensor text = IsPacked(table) ? PackedRows(ViewOf(table, table_scale, table_aux), tokens)
+                                : table.index_select(0, tokens);
   if (table_scale.numel() > 0) {
     text = text.to(at::kFloat) * table_scale.index_select(0, tokens).unsqueeze(1) * scale;
   } else {

@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "core/model/ops/packed.h"
+
 namespace paligemma::ops {
 namespace {
 
@@ -89,7 +91,10 @@ Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale
 
 }  // namespace
 
-Tensor Linear(const Tensor& x0, const Tensor& data, const Tensor& scale, const Tensor& /*aux*/) {
+Tensor Linear(const Tensor& x0, const Tensor& data, const Tensor& scale, const Tensor& aux) {
+  if (IsPacked(data)) {
+    return PackedLinear(x0, ViewOf(data, scale, aux));
+  }
   TORCH_CHECK(data.dim() == 2, "no kernel for packed weights with ", data.dim(), " dimensions");
   const std::int64_t rows = x0.size(0);
   const std::int64_t missing = (kRowTile - rows % kRowTile) % kRowTile;

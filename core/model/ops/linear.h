@@ -19,6 +19,7 @@ namespace paligemma::ops {
 //   int8 [N,K]                scale f32 [N]; rows of x quantised to int8, exact sums
 //   uint8 [N,K/2]             4 bits each, low nibble = even k, value - 8; scale [N,K/g]
 //   float8_e4m3fn [N,K]       scale f32 [N]; weight-only
+// or a matrix that was packed for CPUs (packed.h). What follows holds for the canonical ones.
 // Rows are padded with zeros to a multiple of kRowTile before the product: the BLAS of the wheel
 // then sums each row alike in every batch (measured; without it the last rows take other code).
 Tensor Linear(const Tensor& x, const Tensor& data, const Tensor& scale, const Tensor& aux);

@@ -7,6 +7,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
@@ -15,6 +16,7 @@
 
 #include "core/model/ops/library.h"
 #include "core/model/ops/linear.h"
+#include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
 namespace {
@@ -85,6 +87,50 @@ TEST(KernelsTest, Int4ProductsSumGroupsInOrder) {
     sum += own.to(at::kFloat) * scale.select(1, g);
   }
   EXPECT_TRUE(at::equal(Linear(x, packed, scale, None()), sum * row_scale));
+}
+
+// A matrix in the order of the CPU kernels gives what the canonical one gives.
+TEST(KernelsTest, PackedProductsMatchCanonicalOnes) {
+  for (const auto isa : cpu::AvailableIsas()) {
+    cpu::ThreadPool pool(2);
+    const cpu::Context context{isa, &pool};
+    const cpu::ContextScope scope(context);
+    const Tensor x = at::randn({7, 135}), scale = at::rand({150});
+    const Tensor whole = at::randint(-127, 128, {150, 135}, at::kChar);
+    const PackedTensors bytes = Pack(context, whole);
+    EXPECT_TRUE(
+        at::equal(Linear(x, bytes.data, scale, bytes.aux), Linear(x, whole, scale, None())));
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const Tensor w = at::randn({150, 135}).to(type);
+      const PackedTensors packed = Pack(context, w);
+      // With bfloat16 weights activations are rounded to bfloat16 as well.
+      const Tensor rounded = x.to(type).to(at::kFloat);
+      EXPECT_LT(MaxDifference(Linear(x, packed.data, None(), packed.aux),
+                              Linear(rounded, w, None(), None())),
+                1e-4);
+    }
+  }
+}
+
+TEST(KernelsTest, EmbedReadsPackedTables) {
+  const cpu::Context context{cpu::DetectIsa(), nullptr};
+  const Tensor ids = at::tensor({2, -3, 69, 0}, at::kInt), images = at::randn({3, 5});
+  const Tensor scale = at::rand({70});
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+    const Tensor table = (at::randn({70, 5}) * 20).to(type);
+    const PackedTensors packed = Pack(context, table);
+    const Tensor own = type == at::kChar ? scale : None();
+    EXPECT_TRUE(at::equal(embed(ids, images, packed.data, own, packed.aux, 2.5, 70),
+                          embed(ids, images, table, own, None(), 2.5, 70)));
+  }
+}
+
+TEST(KernelsTest, RefusesPackedMatricesThatDoNotFit) {
+  const PackedTensors packed = Pack({cpu::DetectIsa(), nullptr}, at::randn({70, 5}));
+  EXPECT_THROW(Linear(at::randn({1, 6}), packed.data, None(), packed.aux), c10::Error);
+  EXPECT_THROW(Linear(at::randn({1, 5}), packed.data, None(), None()), c10::Error);
+  const PackedTensors bytes = Pack({cpu::DetectIsa(), nullptr}, at::ones({70, 5}).to(at::kChar));
+  EXPECT_THROW(Linear(at::randn({1, 5}), bytes.data, at::rand({69}), bytes.aux), c10::Error);
 }
 
 TEST(KernelsTest, WideMatricesAreTakenInSlabs) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <random>
 
+#include "core/cpu/isa.h"
 #include "core/model/torchscript_mask_decoder.h"
 #include "core/model/torchscript_runner.h"
 #include "tests/core/model/golden_cases.h"
@@ -55,6 +56,28 @@ TEST_F(RunnerTest, EveryCaseAloneGivesTheReferencesTokens) {
       driver.Run({sequence.get()});
       EXPECT_EQ(Text(*sequence), golden.token_ids) << set.name << " " << golden.name;
       EXPECT_EQ(sequence->output.back() == sequence->eos, golden.stops) << golden.name;
+    }
+  }
+}
+
+TEST_F(RunnerTest, EveryInstructionSetGivesTheReferencesTokens) {
+  if (TestDevice() != "cpu") {
+    GTEST_SKIP() << "for CPUs";
+  }
+  std::vector<std::string> names = {"reference"};
+  for (const cpu::Isa isa : cpu::AvailableIsas()) names.emplace_back(cpu::IsaName(isa));
+  const GoldenSet& set = sets_.front();
+  for (const std::string& name : names) {
+    TorchScriptRunner::Options options = Options(set);
+    options.cpu_isa = name;
+    const auto runner = Load(options);
+    ASSERT_NE(runner, nullptr);
+    EXPECT_EQ(runner->summary().cpu_isa, name);
+    for (std::size_t i = 0; i < set.cases.size(); i += 3) {
+      Driver driver(runner.get(), 1);
+      const auto sequence = MakeSequence(set.cases[i], set.manifest);
+      driver.Run({sequence.get()});
+      EXPECT_EQ(Text(*sequence), set.cases[i].token_ids) << name << " " << set.cases[i].name;
     }
   }
 }
@@ -285,6 +308,9 @@ TEST_F(RunnerTest, Bfloat16KvIsMeasured) {
 TEST_F(RunnerTest, RefusesOptionsItCannotServe) {
   TorchScriptRunner::Options options = Options(sets_.front());
   options.kv_dtype = "int3";
+  EXPECT_EQ(TorchScriptRunner::Load(options).status().reason(), Reason::kFieldInvalid);
+  options = Options(sets_.front());
+  options.cpu_isa = "sse9";
   EXPECT_EQ(TorchScriptRunner::Load(options).status().reason(), Reason::kFieldInvalid);
   options = Options(sets_.front());
   options.num_kv_blocks = 0;

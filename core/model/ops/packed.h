@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weight matrices as tensors in the order of the CPU kernels (core/cpu/packed_matrix.h).
+//
+// `data` keeps its type and has four dimensions, [panels, steps, kPanel, values of a word]; `scale`
+// stays as it is; `aux` i32 holds outputs, inputs and, for int8, the sums of the weights. A matrix
+// in two dimensions is canonical, and the reference kernels take it.
+#ifndef CORE_MODEL_OPS_PACKED_H_
+#define CORE_MODEL_OPS_PACKED_H_
+
+#include <ATen/core/Tensor.h>
+
+#include "core/cpu/context.h"
+#include "core/cpu/packed_matrix.h"
+
+namespace paligemma::ops {
+
+struct PackedTensors {
+  at::Tensor data, aux;
+};
+
+// Whether `data` is canonical and of a type that CPU kernels take.
+bool CanPack(const at::Tensor& data);
+bool IsPacked(const at::Tensor& data);
+
+// On the context's threads. REQUIRES: CanPack(data).
+PackedTensors Pack(const cpu::Context& context, const at::Tensor& data);
+
+// A view of a packed matrix; the tensors must outlive it. c10::Error if they do not belong
+// together.
+cpu::PackedMatrix ViewOf(const at::Tensor& data, const at::Tensor& scale, const at::Tensor& aux);
+
+// x f32 [M,K] times the transposed matrix -> f32 [M,N], with the kernels of the current context.
+at::Tensor PackedLinear(const at::Tensor& x, const cpu::PackedMatrix& w);
+
+// Rows `rows` i32 [n] of a packed table -> [n,K] in its type, f32 for int8 and then without scale.
+at::Tensor PackedRows(const cpu::PackedMatrix& table, const at::Tensor& rows);
+
+}  // namespace paligemma::ops
+
+#endif  // CORE_MODEL_OPS_PACKED_H_

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operators on CPU kernels with packed matrices against the reference kernels with canonical
+// ones, for steps of every make-up.
+#include "core/model/ops/cpu_kernels.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+
+#include "core/model/ops/packed.h"
+
+namespace paligemma::ops {
+namespace {
+
+Tensor None() { return at::zeros({0}); }
+
+// max |a - b| over max |b|
+double Difference(const Tensor& a, const Tensor& b) {
+  return ((a - b).abs().max() / b.abs().max()).item<double>();
+}
+
+// A matrix in both forms.
+struct Matrix {
+  Matrix(std::int64_t outputs, std::int64_t inputs, at::ScalarType type)
+      : data(type == at::kChar ? at::randint(-127, 128, {outputs, inputs}, type)
+                               : (at::randn({outputs, inputs}) * 0.3).to(type)),
+        scale(type == at::kChar ? at::rand({outputs}) * 0.01 : None()),
+        packed(Pack(cpu::CurrentContext(), data)) {}
+  Tensor data, scale;
+  PackedTensors packed;
+};
+
+class CpuKernelsTest : public ::testing::TestWithParam<cpu::Isa> {
+ protected:
+  cpu::ThreadPool pool_{2};
+  const cpu::Context context_{GetParam(), &pool_};
+  const cpu::ContextScope scope_{context_};
+};
+
+INSTANTIATE_TEST_SUITE_P(EveryIsa, CpuKernelsTest, ::testing::ValuesIn(cpu::AvailableIsas()),
+                         [](const auto& info) {
+                           std::string name(cpu::IsaName(info.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// Two prompts of 5 and 3 rows and two cached rows, one of them padding.
+struct AttentionStep {
+  static constexpr int kHidden = 48, kHeads = 4, kKvHeads = 2, kDim = 24, kBlock = 4;
+  explicit AttentionStep(at::ScalarType type, at::ScalarType kv_type)
+      : qkv((kHeads + 2 * kKvHeads) * kDim, kHidden, type),
+        out(kHidden, kHeads * kDim, type),
+        kv(at::randn({2, 2, 9, kKvHeads, kBlock, kDim}).to(kv_type)) {}
+
+  // Returns h and y; `pages` becomes what the step leaves in the cache.
+  Tensors2 Run(bool packed, const Tensor& rows, int window, Tensor* pages) const {
+    *pages = kv.clone();
+    const Tensor positions = at::tensor({0, 1, 2, 3, 4, 0, 1, 2, 6, 0}, at::kInt);
+    const Tensor slots = at::tensor({4, 5, 6, 7, 8, 20, 21, -1, 30, -1}, at::kInt);
+    const Tensor table = at::tensor({5, 7, 1, 0}, at::kInt).view({2, 2});
+    return (packed ? CpuAttention : attention)(
+        h, y, y_norm, norm, packed ? qkv.packed.data : qkv.data, qkv.scale,
+        packed ? qkv.packed.aux : None(), packed ? out.packed.data : out.data, out.scale,
+        packed ? out.packed.aux : None(), rope(positions, kDim, 10000), *pages, None(), slots,
+        at::tensor({0, 5, 8}, at::kInt), std::vector<std::int64_t>{5, 3}, table,
+        at::tensor({7, 0}, at::kInt), rows, TensorList(), None(), 1, kHeads, kKvHeads, kDim, 1e-6,
+        0.2, 50, window);
+  }
+
+  Matrix qkv, out;
+  Tensor kv, h = at::randn({10, kHidden}), y = at::randn({10, kHidden});
+  Tensor y_norm = at::randn({kHidden}), norm = at::randn({kHidden});
+};
+
+TEST_P(CpuKernelsTest, AttentionMatchesTheReference) {
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+    for (const auto kv_type : {at::kFloat, at::kBFloat16}) {
+      const AttentionStep step(type, kv_type);
+      // Roundings of activations differ where the norm's last bit does.
+      const double tolerance = type == at::kFloat && kv_type == at::kFloat ? 1e-5 : 2e-2;
+      for (const Tensor& rows : {None().to(at::kInt), at::tensor({9, 4, 7, 8}, at::kInt)}) {
+        for (const int window : {0, 3}) {
+          Tensor pages, expected_pages;
+          const auto [h, y] = step.Run(true, rows, window, &pages);
+          const auto [expected_h, expected_y] = step.Run(false, rows, window, &expected_pages);
+          EXPECT_LT(Difference(h, expected_h), 1e-6);
+          EXPECT_LT(Difference(y, expected_y), tolerance) << type << " " << kv_type;
+          EXPECT_LT(Difference(pages.to(at::kFloat), expected_pages.to(at::kFloat)), tolerance);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(CpuKernelsTest, MlpMatchesTheReference) {
+  const Tensor h = at::randn({9, 48}), y = at::randn({9, 48}), norm = at::randn({48});
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+    const Matrix in(2 * 72, 48, type), back(48, 72, type);
+    const auto [h1, y1] =
+        CpuMlp(h, y, norm, norm, in.packed.data, in.scale, in.packed.aux, back.packed.data,
+               back.scale, back.packed.aux, TensorList(), None(), 0, 72, 1e-6);
+    const auto [h2, y2] = mlp(h, y, norm, norm, in.data, in.scale, None(), back.data, back.scale,
+                              None(), TensorList(), None(), 0, 72, 1e-6);
+    EXPECT_LT(Difference(h1, h2), 1e-6);
+    EXPECT_LT(Difference(y1, y2), type == at::kFloat ? 1e-5 : 2e-2) << type;
+  }
+}
+
+TEST_P(CpuKernelsTest, VisionMatchesTheReference) {
+  constexpr int kHidden = 3 * 12, kTokens = 10;
+  const Tensor h = at::randn({2 * kTokens, kHidden});
+  const Tensor norm = at::randn({kHidden}), bias = at::randn({kHidden});
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+    const double tolerance = type == at::kFloat ? 1e-5 : 2e-2;
+    const Matrix qkv(3 * kHidden, kHidden, type), out(kHidden, kHidden, type);
+    const Tensor qkv_bias = at::randn({3 * kHidden});
+    EXPECT_LT(Difference(CpuVisionAttention(h, norm, bias, qkv.packed.data, qkv.scale,
+                                            qkv.packed.aux, qkv_bias, out.packed.data, out.scale,
+                                            out.packed.aux, bias, kTokens, 3, 12, 1e-6),
+                         vision_attention(h, norm, bias, qkv.data, qkv.scale, None(), qkv_bias,
+                                          out.data, out.scale, None(), bias, kTokens, 3, 12, 1e-6)),
+              tolerance);
+    const Matrix fc1(50, kHidden, type), fc2(kHidden, 50, type);
+    const Tensor fc1_bias = at::randn({50});
+    EXPECT_LT(
+        Difference(CpuVisionMlp(h, norm, bias, fc1.packed.data, fc1.scale, fc1.packed.aux, fc1_bias,
+                                fc2.packed.data, fc2.scale, fc2.packed.aux, bias, 50, 1e-6),
+                   vision_mlp(h, norm, bias, fc1.data, fc1.scale, None(), fc1_bias, fc2.data,
+                              fc2.scale, None(), bias, 50, 1e-6)),
+        tolerance);
+    EXPECT_LT(Difference(CpuProject(h, norm, bias, fc1.packed.data, fc1.scale, fc1.packed.aux,
+                                    fc1_bias, 50, 1e-6),
+                         project(h, norm, bias, fc1.data, fc1.scale, None(), fc1_bias, 50, 1e-6)),
+              tolerance);
+  }
+}
+
+TEST_P(CpuKernelsTest, AStepsRowIsTheSameAmongOthers) {
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+    const Tensor h = at::randn({33, 48}), y = at::randn({33, 48}), norm = at::randn({48});
+    const Matrix in(2 * 72, 48, type), back(48, 72, type);
+    const auto run = [&](std::int64_t first, std::int64_t count) {
+      return CpuMlp(h.narrow(0, first, count), y.narrow(0, first, count), norm, norm,
+                    in.packed.data, in.scale, in.packed.aux, back.packed.data, back.scale,
+                    back.packed.aux, TensorList(), None(), 0, 72, 1e-6);
+    };
+    const auto [all_h, all_y] = run(0, 33);
+    for (int count = 1; count <= 33; ++count) {
+      const auto [part_h, part_y] = run(33 - count, count);
+      EXPECT_TRUE(at::equal(part_h, all_h.narrow(0, 33 - count, count)));
+      EXPECT_TRUE(at::equal(part_y, all_y.narrow(0, 33 - count, count))) << type << " " << count;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace paligemma::ops
