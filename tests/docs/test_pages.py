@@ -51,7 +51,8 @@ def test_files_in_code_spans_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for span in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text):
         name = span.rstrip("/.")
-        found = (ROOT / name).exists() or list((ROOT / name).parent.glob(Path(name).name + ".*"))
+        in_tests = (ROOT / "tests" / name).exists()
+        found = in_tests or (ROOT / name).exists() or list((ROOT / name).parent.glob(Path(name).name + ".*"))
         assert found, span
 
 
@@ -71,6 +72,16 @@ def test_readme_names_every_rpc() -> None:
     ]
     assert rpcs
     assert [rpc for rpc in rpcs if f"`{rpc}`" not in readme] == []
+
+
+def test_every_test_that_security_names_exists() -> None:
+    text = references.read("SECURITY.md")
+    named = re.findall(r"`((?:core|server|e2e)/\w*/?(?:test_\w+\.py|\w+_test\.cc))`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+    faults = references.read("tests/e2e/faults/README.md")
+    tested = {fault for cell in re.findall(r"^\| (F[0-9, F]+) \|", faults, re.MULTILINE) for fault in cell.split(", ")}
+    assert set(re.findall(r"\bF\d+\b", text)) <= tested
 
 
 def test_flags_on_pages_exist() -> None:

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the transport refuses before any of our code sees it."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+import serving
+from paligemma_serving import v1
+
+CAPTION = "/paligemma.v1.PaliGemmaService/Caption"
+
+
+def code_of(channel: grpc.Channel, path: str, message: bytes, **options: object) -> grpc.StatusCode:
+    """The code that a call with these bytes ends with."""
+    call = channel.unary_unary(path, request_serializer=lambda raw: raw, response_deserializer=lambda raw: raw)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(message, timeout=60, **options)
+    return caught.value.code()
+
+
+@pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_message_is_refused(server: serving.Server, algorithm: grpc.Compression) -> None:
+    message = v1.CaptionRequest(model="m" * 4096).SerializeToString()
+    assert code_of(server.channel, CAPTION, message, compression=algorithm) == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_metadata_above_the_limit_is_refused_and_the_connection_goes_on(server: serving.Server) -> None:
+    large = [("x-large", "a" * 20_000)]
+    assert code_of(server.channel, CAPTION, b"", metadata=large) == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert code_of(server.channel, CAPTION, b"") == grpc.StatusCode.INVALID_ARGUMENT
