@@ -9,6 +9,6 @@ import serving
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[serving.Server]:
-    """A server that is ready."""
-    with serving.Server() as running:
+    """A server that is ready, with as many threads as the machine grants."""
+    with serving.Server(serving.TINY, "--threads=0") as running:
         yield running

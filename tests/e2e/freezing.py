@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 import quiescence
 import serving
@@ -34,15 +35,17 @@ def _ptrace(request: int, thread: int) -> None:
 
 
 def threads_named(server: serving.Server, name: str) -> list[int]:
-    """The kernel's ids of the server's threads of this name."""
+    """The kernel's ids of the server's threads of this name. Its own comes first: those that a library starts in it,
+    to compute, inherit the name."""
     tasks = Path(f"/proc/{server.process.pid}/task")
-    return [int(task) for task in os.listdir(tasks) if (tasks / task / "comm").read_text().strip() == name]
+    return sorted(int(task) for task in os.listdir(tasks) if (tasks / task / "comm").read_text().strip() == name)
 
 
 class Frozen:
     """Threads that stand still until thaw()."""
 
     def __init__(self, server: serving.Server, name: str) -> None:
+        self._process = server.process.pid
         self._threads: list[int] = []
         found = threads_named(server, name)
         assert found, f"the server has no thread {name}"
@@ -51,6 +54,13 @@ class Frozen:
             _ptrace(INTERRUPT, thread)
             os.waitpid(thread, ALL_THREADS)
             self._threads.append(thread)
+
+    def within(self, library: str) -> bool:
+        """Whether the first of them stands in the code of this library."""
+        maps = [line.split() for line in Path(f"/proc/{self._process}/maps").read_text().splitlines()]
+        ranges = [[int(end, 16) for end in words[0].split("-")] for words in maps if words[-1].endswith(library)]
+        where = Path(f"/proc/{self._process}/task/{self._threads[0]}/syscall").read_text()
+        return any(low <= int(where.split()[-1], 16) < high for low, high in ranges)
 
     def thaw(self) -> None:
         """Lets them go on; nothing when they do already, or the server has ended."""
@@ -74,22 +84,22 @@ def frozen(server: serving.Server, name: str = "pg-engine") -> Iterator[Frozen]:
 
 
 @contextlib.contextmanager
-def frozen_at_work(server: serving.Server, begin: Callable[[], object]) -> Iterator[tuple[Frozen, object]]:
-    """The engine stands still in the middle of what `begin` starts; yields it with what `begin` returned.
-
-    A thread may hold a lock when it is stopped, or be done already: then it is let go and begun anew.
+def frozen_at_work(server: serving.Server, begin: Callable[[], grpc.Future]) -> Iterator[tuple[Frozen, grpc.Future]]:
+    """The engine stands still while it generates for the call that `begin` makes, inside the model's library, so that
+    it holds no lock of the server. Yields it with the call; makes another one when that was done too soon.
     """
-    for _ in range(50):
-        begun = begin()
-        await_metric(server, "paligemma_requests_running", 1)
-        threads = Frozen(server, "pg-engine")
-        try:
-            if server.metric("paligemma_requests_running") > 0 and server.metric("paligemma_kv_cache_usage_ratio") > 0:
-                yield threads, begun
-                return
-        finally:
-            threads.thaw()
-        quiescence.await_idle(server)
+    pause = threading.Event()
+    for _ in range(100):
+        call = begin()
+        while not call.done():
+            threads = Frozen(server, "pg-engine")
+            try:
+                if threads.within("libtorch_cpu.so") and server.metric("paligemma_requests_running") > 0:
+                    yield threads, call
+                    return
+            finally:
+                threads.thaw()
+            pause.wait(0.001)
     raise AssertionError("the engine was never met at work")
 
 

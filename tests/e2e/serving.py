@@ -67,7 +67,9 @@ class Server:
         self.scratch = tempfile.TemporaryDirectory()  # the server's temporary files, of which there are to be none
         command = [
             str(SERVER), f"--model={model}", f"--listen={self.address}", f"--http-listen=127.0.0.1:{self.http_port}",
-            "--drain-delay=0s", *flags,
+            # One thread: the tiny model gains nothing from more, and threads that wait for each other are slow on a
+            # machine that is busy otherwise.
+            "--drain-delay=0s", "--threads=1", *flags,
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PALIGEMMA_")}
         environment["TMPDIR"] = self.scratch.name

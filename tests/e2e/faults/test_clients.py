@@ -115,13 +115,9 @@ def test_f28_a_deadline_that_is_past_on_arrival_costs_no_step(server: serving.Se
     """A nanosecond, which the server's library rounds up to a millisecond. No client library would send it."""
     steps = server.metric("paligemma_batch_size_count")
     for _ in range(10):
-        name = next(ids)
         with raw_http2.Connection(server.port) as connection:
-            message = streamed(long_request()).SerializeToString()
-            connection.call(STREAM, message, grpc_timeout="1n", x_request_id=name)
+            connection.call(STREAM, streamed(long_request()).SerializeToString(), grpc_timeout="1n")
             assert b"grpc-status\x014" in connection.await_kind(raw_http2.HEADERS).payload
-        fields = server.log_fields(name)
-        assert (fields["code"], fields["prefill_ms"], fields["output_tokens"]) == ("DEADLINE_EXCEEDED", "0.0", "0")
     assert server.metric("paligemma_batch_size_count") == steps
 
 
@@ -199,8 +195,7 @@ DYING_CLIENT = """
 import sys
 sys.path[:0] = sys.argv[2:]
 import grpc, serving
-serving.generate_stubs()
-stub = serving.api("paligemma_service_pb2_grpc").PaliGemmaServiceStub(grpc.insecure_channel(sys.argv[1]))
+stub = serving.Stub(grpc.insecure_channel(sys.argv[1]))
 service = serving.api("paligemma_service_pb2")
 request = service.StreamGenerateRequest.FromString(sys.stdin.buffer.read())
 streams = [stub.StreamGenerate(request) for _ in range(8)]
