@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The menu. `make` alone prints it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo deploy-check eval-demo docs
+.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo image image-check deploy-check eval-demo docs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ train-demo: ## trains the demo model anew, resumable (TRAIN_FLAGS='--device=cuda
 
 eval-demo: ## the demo model's accuracy over gRPC on fresh scenes (CASES=300 for each row, SEED=0, MODEL=models/demo)
 	CASES="$(CASES)" SEED="$(SEED)" MODEL="$(MODEL)" scripts/eval-demo
+
+image: ## the container image, on a Debian made by mmdebstrap: no registry is asked
+	scripts/image
+
+image-check: ## the image run as the pod is: probed, asked a golden request, stopped under load
+	scripts/image-check
 
 deploy-check: ## deploy/ rendered, schema-checked, scored and its alerts tested, with the real tools
 	scripts/deploy-check
