@@ -30,6 +30,16 @@ StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerConfi
   return grpc::SslServerCredentials(options);
 }
 
+// Once initialized, which linking alone may do, reflection comes with every builder.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
+
 void SetChannelArguments(const ServerConfig& config, int max_images, grpc::ServerBuilder* builder) {
   // Twice the limit, so that a size error is ours and names its field.
   const std::int64_t receive = 2 * config.max_image_bytes * max_images + (1 << 20);
@@ -59,10 +69,10 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   PG_ASSIGN_OR_RETURN(auto credentials, Credentials(config));
   grpc::EnableDefaultHealthCheckService(true);
   std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetChannelArguments(config, dependencies.model->manifest().image.max_count, &builder);
-  // The plugin registers itself with every builder once it was initialized.
-  if (config.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (!config.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.AddListeningPort(config.listen, std::move(credentials), &self->port_);
   builder.RegisterService(self->paligemma_.service());
   builder.RegisterService(self->models_.service());

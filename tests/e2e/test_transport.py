@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the transport refuses before any of our code sees it."""
+"""What the transport refuses before any of our code sees it, and what it shows."""
 
 from __future__ import annotations
 
@@ -32,3 +32,18 @@ def test_metadata_above_the_limit_is_refused_and_others_are_answered(server: ser
         refused = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
         assert code_of(own, CAPTION, b"", metadata=large) in refused
     assert code_of(server.channel, CAPTION, b"") == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_reflection_is_there_unless_it_is_turned_off(server: serving.Server) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    list_services = b"\x3a\x01*"  # field 7, a text
+
+    def answers(channel: grpc.Channel) -> list[bytes]:
+        call = channel.stream_stream(path, request_serializer=lambda raw: raw, response_deserializer=lambda raw: raw)
+        return list(call(iter([list_services]), timeout=60))
+
+    assert b"paligemma.v1.PaliGemmaService" in answers(server.channel)[0]
+    with serving.Server(serving.TINY, "--reflection=false") as closed:
+        with pytest.raises(grpc.RpcError) as caught:
+            answers(closed.channel)
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
