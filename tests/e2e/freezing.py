@@ -62,6 +62,12 @@ class Frozen:
         where = Path(f"/proc/{self._process}/task/{self._threads[0]}/syscall").read_text()
         return any(low <= int(where.split()[-1], 16) < high for low, high in ranges)
 
+    def await_end(self) -> None:
+        """Waits until the process has ended under them. The kernel keeps it until its tracer has seen that."""
+        for thread in self._threads:
+            os.waitpid(thread, ALL_THREADS)
+        self._threads.clear()
+
     def thaw(self) -> None:
         """Lets them go on; nothing when they do already, or the server has ended."""
         for thread in self._threads:

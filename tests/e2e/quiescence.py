@@ -18,7 +18,7 @@ from pathlib import Path
 import serving
 
 GOLDEN = serving.golden_cases()[0]
-WARM_UP_CALLS, WARM_UP_CLIENTS = 48, 16
+WARM_UP_CALLS, WARM_UP_CLIENTS = 48, 8
 GROWTH_MIB = 128  # what the allocator keeps of the largest messages
 SPARE_THREADS = 4  # the RPC library's pools grow and shrink by a few
 PATIENCE_S, PAUSE_S = 20, 0.05
