@@ -237,7 +237,8 @@ def test_f65_while_the_model_is_loaded_calls_are_told_when_to_come_again(tmp_pat
 
 def test_f66_every_mistake_in_the_settings_is_listed_at_once(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max-runing": 3, "max-queued": "many", /* too */ "drain-delay": "5 days"}')
-    code, lines = run_server(f"--config={tmp_path}/config.json", "--kv-block-size=0", "--default-deadline=10m", "--nope")
+    config = f"--config={tmp_path}/config.json"
+    code, lines = run_server(config, "--kv-block-size=0", "--default-deadline=10m", "--nope")
     assert code == 2
     for mistake in ("max-runing", "max-queued", "drain-delay", "kv-block-size", "--default-deadline", "--nope"):
         assert sum(mistake in line for line in lines) == 1, (mistake, lines)
