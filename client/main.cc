@@ -2,49 +2,43 @@
 // paligemma: the command line client. Exit codes: 0 all answered, 1 a request failed, 2 usage.
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "client/bench.h"
 #include "client/run.h"
 #include "core/base/build_info.h"
+#include "core/base/duration.h"
 
 namespace {
 
+using paligemma::Millis;
 using paligemma::client::Arguments;
 using paligemma::client::BenchOptions;
 
-constexpr std::chrono::milliseconds kTick{1};
-
-// Seconds by default: "30", "500ms", "2s", "1m". At least `least`.
-std::chrono::milliseconds ReadDuration(const char* flag, const std::string& text,
-                                       std::chrono::milliseconds least) {
-  size_t end = 0;
-  double number = -1;
-  try {
-    number = std::stod(text, &end);
-  } catch (const std::exception&) {
-    end = 0;
-  }
-  const std::string unit = text.substr(end);
-  const double scale = unit == "ms"                  ? 1
-                       : unit == "m"                 ? 60000
-                       : unit == "s" || unit.empty() ? 1000
-                                                     : -1;
-  if (end == 0 || scale < 0 || !(number * scale >= static_cast<double>(least.count())) ||
-      number * scale > 1e9) {
-    throw CLI::ValidationError(flag, "write 500ms, 30s or 2m");
-  }
-  return std::chrono::milliseconds(static_cast<long>(number * scale));
+// A flag that takes a duration of at least `least`.
+CLI::Option* AddDuration(CLI::App* app, const std::string& flag, Millis* value, Millis least,
+                         const std::string& help) {
+  const auto read = [value, least](const CLI::results_t& texts) {
+    const auto duration = paligemma::ParseDuration(texts.front());
+    if (!duration.ok() || *duration < least) {
+      throw CLI::ValidationError(texts.front() + " is not a duration as 500ms, 30s or 2m");
+    }
+    *value = *duration;
+    return true;
+  };
+  return app->add_option(flag, read, help)
+      ->type_name("DURATION")
+      ->default_str(paligemma::FormatDuration(*value));
 }
 
-void AddConnection(CLI::App* app, Arguments* arguments, std::string* timeout) {
+void AddConnection(CLI::App* app, Arguments* arguments) {
   auto* const client = &arguments->client;
   app->add_option("--server", client->server, "where it listens")
       ->type_name("HOST:PORT")
       ->envname("PALIGEMMA_SERVER")
       ->capture_default_str();
-  app->add_option("--timeout", *timeout, "of each request, as 500ms, 30s or 2m")
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddDuration(app, "--timeout", &client->timeout, Millis(1),
+              "of each request, as 500ms, 30s or 2m");
   app->add_flag("--tls", client->tls, "use TLS with the system's roots");
   app->add_option("--tls-ca", client->tls_ca, "PEM roots to trust")->type_name("FILE");
   app->add_option("--tls-cert", client->tls_cert, "PEM certificate to show")->type_name("FILE");
@@ -95,8 +89,7 @@ void AddTask(CLI::App* app, Arguments* arguments) {
   }
 }
 
-void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options, std::string* duration,
-              std::string* warmup) {
+void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options) {
   app->add_option("images", arguments->positional, "pictures to send, in turn by chance")
       ->required();
   app->add_option("--mix", options->mix,
@@ -117,12 +110,8 @@ void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options, std::s
   app->add_option("--max-in-flight", options->max_in_flight, "of the open loop")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  app->add_option("--duration", *duration, "of what is measured, in each run")
-      ->type_name("DURATION")
-      ->capture_default_str();
-  app->add_option("--warmup", *warmup, "before it, in each run")
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddDuration(app, "--duration", &options->duration, Millis(1), "of what is measured, in each run");
+  AddDuration(app, "--warmup", &options->warmup, Millis(0), "before it, in each run");
   app->add_option("--runs", options->runs, "whose median and range are reported")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
@@ -136,6 +125,19 @@ void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options, std::s
   app->add_option("--seed", options->seed, "of arrivals and of the mix")->capture_default_str();
 }
 
+// The command line without its first word and without the token.
+std::string FlagsForReport(const std::vector<std::string>& words) {
+  std::string flags;
+  for (size_t i = 1; i < words.size(); ++i) {
+    if (words[i] == "--token") {
+      ++i;  // its value
+    } else if (!words[i].starts_with("--token=")) {
+      flags.append(flags.empty() ? "" : " ").append(words[i]);
+    }
+  }
+  return flags;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -145,7 +147,6 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("paligemma ") + paligemma::BuildVersion() + " (" +
                                         paligemma::BuildCommit() + ")");
   Arguments arguments;
-  std::string timeout = "60s";
   const std::pair<const char*, const char*> tasks[] = {
       {"caption", "describes pictures"},
       {"answer", "answers a question: answer IMAGE ... QUESTION"},
@@ -155,25 +156,21 @@ int main(int argc, char** argv) {
       {"generate", "runs a raw prompt: generate IMAGE ... PROMPT"}};
   for (const auto& [name, help] : tasks) {
     CLI::App* const task = app.add_subcommand(name, help);
-    AddConnection(task, &arguments, &timeout);
+    AddConnection(task, &arguments);
     AddTask(task, &arguments);
   }
   for (const auto& [name, help] : {std::pair("models", "lists the models of the server"),
                                    std::pair("health", "exits with 0 when the server is ready")}) {
-    AddConnection(app.add_subcommand(name, help), &arguments, &timeout);
+    AddConnection(app.add_subcommand(name, help), &arguments);
   }
   BenchOptions bench;
   bench.commit = paligemma::BuildCommit();
-  for (int i = 2; i < argc; ++i) bench.flags.append(i == 2 ? "" : " ").append(argv[i]);
-  std::string duration = "10s", warmup = "1s";
+  bench.flags = FlagsForReport({argv + 1, argv + argc});
   CLI::App* const load = app.add_subcommand("bench", "measures latency and throughput");
-  AddConnection(load, &arguments, &timeout);
-  AddBench(load, &arguments, &bench, &duration, &warmup);
+  AddConnection(load, &arguments);
+  AddBench(load, &arguments, &bench);
   try {
     app.parse(argc, argv);
-    arguments.client.timeout = ReadDuration("--timeout", timeout, kTick);
-    bench.duration = ReadDuration("--duration", duration, kTick);
-    bench.warmup = ReadDuration("--warmup", warmup, 0 * kTick);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? client::kAnswered : client::kWrongUsage;
   }

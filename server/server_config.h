@@ -11,11 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/duration.h"
 #include "core/base/status.h"
 
 namespace paligemma {
-
-using Millis = std::chrono::milliseconds;
 
 struct ServerConfig {
   std::string model;
@@ -125,10 +124,6 @@ void ForEachSetting(Config& config, Visitor&& visit) {
 
 // All that is wrong with the values, one line each; empty: nothing.
 std::vector<std::string> Validate(const ServerConfig& config);
-
-// "500ms", "2s", "1.5s", "5m", "1h"; also "0".
-StatusOr<Millis> ParseDuration(std::string_view text);
-std::string FormatDuration(Millis duration);
 
 // The effective values as a JSON object, in the form that a config file has.
 std::string ConfigToJson(const ServerConfig& config);

@@ -241,13 +241,13 @@ def test_bench_reports_in_the_form_of_every_benchmark(server: serving.Server) ->
     picture = TINY / "goldens" / first("caption")["image"]
     result = run(
         "bench", picture, "--mix=caption,answer:stream,detect,read:stream", "--duration=1s", "--warmup=200ms",
-        "--max-tokens=4", "--concurrency=4", "--json", server=server,
+        "--max-tokens=4", "--concurrency=4", "--json", "--token", "secret", server=server,
     )
     assert result.returncode == ANSWERED, result.stderr
     (report,) = objects(result)
     assert report["benchmark"] == "paligemma bench"
     assert set(report["machine"]) == {"cpu", "cores", "isa", "memory_gb", "gpu"}
-    assert report["commit"] and "--max-tokens=4" in report["flags"]
+    assert report["commit"] and "--max-tokens=4" in report["flags"] and "secret" not in result.stdout
     assert server.client.models()[0].name in report["server"]
     rows = {row["name"]: row for row in report["rows"]}
     assert rows["requests_answered"]["ours"]["median"] > 0
