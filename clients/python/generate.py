@@ -75,6 +75,9 @@ def outputs() -> dict[str, bytes]:
             name = Path(proto).stem + "_pb2"
             stub = (Path(folder) / proto).with_name(name + ".pyi").read_text()
             stub = re.sub(r"^from paligemma\.v1 import", "from paligemma_serving.v1 import", stub, flags=re.M)
+            # A strict type checker wants the parameters that protoc leaves out.
+            stub = re.sub(r"\b_Mapping\b(?=[\],])", "_Mapping[str, _Any]", stub)
+            stub = stub.replace("from typing import ClassVar", "from typing import Any as _Any, ClassVar")
             result[name + ".pyi"] = (STUB_HEADER + stub).encode()
             result[name + ".py"] = MODULE.format(proto=proto).encode()
     return result

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -123,3 +127,19 @@ def test_a_stream_fails_with_the_same_error(server: serving.Server) -> None:
 
 def test_every_typed_case_is_covered() -> None:
     assert {case["method"] for case in TYPED} | {"generate"} == set(KINDS)
+
+
+README = (serving.ROOT / "clients/python/README.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_the_readme_run(server: serving.Server, example: str) -> None:
+    assert "localhost:8001" in example
+    result = subprocess.run(
+        [sys.executable, "-c", example.replace("localhost:8001", server.address)],
+        cwd=serving.ROOT, env={**os.environ, "PYTHONPATH": str(serving.ROOT / "clients/python")},
+        capture_output=True, text=True, timeout=120, check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout

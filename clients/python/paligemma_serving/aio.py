@@ -11,9 +11,8 @@ import grpc
 import grpc.aio
 
 from paligemma_serving import requests, v1
-from paligemma_serving._arguments import split
-from paligemma_serving._transport import DEFAULT_TARGET, DEFAULT_TIMEOUT, Metadata, Settings, multicallables
-from paligemma_serving.client import Event, Result, incomplete, result_of
+from paligemma_serving._base import BaseClient, BaseStream, Event, Result
+from paligemma_serving._transport import Metadata, multicallables
 from paligemma_serving.errors import from_rpc_error
 from paligemma_serving.images import ImageSource
 from paligemma_serving.requests import Request
@@ -31,37 +30,14 @@ if TYPE_CHECKING:
     )
 
 
-class AsyncClient:
+class AsyncClient(BaseClient):
     """Calls a PaliGemma server; arguments as for Client.
 
     The connection is made on first use, in the event loop that runs then.
     Reading image files is synchronous; pass bytes where that matters.
     """
 
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
-        max_attempts: int = 4,
-        health_check: bool = False,
-        wait_for_ready: bool = False,
-        metadata: Metadata = (),
-        channel_options: Sequence[tuple[str, Any]] = (),
-    ) -> None:
-        self._settings = Settings(
-            target,
-            timeout,
-            credentials,
-            token,
-            max_attempts,
-            health_check,
-            wait_for_ready,
-            metadata,
-            channel_options,
-        )
+    def _start(self) -> None:
         self._channel: Any = None
 
     def _open(self) -> None:
@@ -93,43 +69,35 @@ class AsyncClient:
         self, images: ImageSource | Sequence[ImageSource], **arguments: Unpack[CaptionArguments]
     ) -> v1.CaptionResponse:
         """Describe the image: `.caption`."""
-        call, rest = split(arguments)
-        return await self.send(requests.caption(images, **rest), **call)
+        return await self._ask(requests.caption, arguments, images)
 
     async def answer(
         self, images: ImageSource | Sequence[ImageSource], question: str, **arguments: Unpack[AnswerArguments]
     ) -> v1.AnswerResponse:
         """Answer a question about one or several images: `.answer`."""
-        call, rest = split(arguments)
-        return await self.send(requests.answer(images, question, **rest), **call)
+        return await self._ask(requests.answer, arguments, images, question)
 
     async def detect(
         self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[DetectArguments]
     ) -> v1.DetectResponse:
         """Find the named things: `.objects`, each with label, pixel_box, score."""
-        call, rest = split(arguments)
-        return await self.send(requests.detect(image, labels, **rest), **call)
+        return await self._ask(requests.detect, arguments, image, labels)
 
     async def segment(
         self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[SegmentArguments]
     ) -> v1.SegmentResponse:
         """Find the named things and their masks: `.objects`; mask_array(objects[0].mask) gives pixels."""
-        call, rest = split(arguments)
-        return await self.send(requests.segment(image, labels, **rest), **call)
+        return await self._ask(requests.segment, arguments, image, labels)
 
-    async def read_text(
-        self, image: ImageSource, **arguments: Unpack[GenerateArguments]
-    ) -> v1.ReadTextResponse:
+    async def read_text(self, image: ImageSource, **arguments: Unpack[GenerateArguments]) -> v1.ReadTextResponse:
         """Read the text in the image: `.text`."""
-        call, rest = split(arguments)
-        return await self.send(requests.read_text(image, **rest), **call)
+        return await self._ask(requests.read_text, arguments, image)
 
     async def generate(
         self, images: ImageSource | Sequence[ImageSource], prompt: str, **arguments: Unpack[GenerateArguments]
     ) -> v1.GenerateResponse:
         """Run a raw prompt: `.candidates[0].text`."""
-        call, rest = split(arguments)
-        return await self.send(requests.generate(images, prompt, **rest), **call)
+        return await self._ask(requests.generate, arguments, images, prompt)
 
     async def models(self, **call: Unpack[CallArguments]) -> list[v1.Model]:
         """All models and adapters of the server."""
@@ -178,16 +146,11 @@ class AsyncClient:
         return AsyncStream(self._stream(message, **call.arguments), call.request_id)
 
 
-class AsyncStream:
+class AsyncStream(BaseStream):
     """Iterates over TextDelta and ObjectFound. Afterwards `await result()` is the unary response.
 
-    Leaving an `async with` block, or cancel(), ends the call on the server too.
+    Leaving an `async with` block ends the call.
     """
-
-    def __init__(self, call: Any, request_id: str) -> None:
-        self._call = call
-        self._result: Result | None = None
-        self.request_id = request_id
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -200,24 +163,16 @@ class AsyncStream:
     async def __aiter__(self) -> AsyncIterator[Event]:
         try:
             async for message in self._call:
-                event = message.WhichOneof("event")
-                if event == "result":
-                    self._result = result_of(message)
-                elif event is not None:
-                    yield getattr(message, event)
+                event = self._read(message)
+                if event is not None:
+                    yield event
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.request_id) from error
-        if self._result is None:
-            raise incomplete(self.request_id)
+            raise self._error(error) from error
+        self._check_complete()
 
     async def result(self) -> Result:
         """Reads the stream to its end and returns the final response."""
         if self._result is None:
             async for _ in self:
                 pass
-        assert self._result is not None  # the loop has raised otherwise
         return self._result
-
-    def cancel(self) -> None:
-        """Ends the call; nothing happens if it has ended."""
-        self._call.cancel()

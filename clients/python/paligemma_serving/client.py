@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from paligemma_serving import requests, v1
-from paligemma_serving._arguments import split
-from paligemma_serving._transport import DEFAULT_TARGET, DEFAULT_TIMEOUT, Metadata, Settings, multicallables
-from paligemma_serving.errors import IncompleteStreamError, from_rpc_error
+from paligemma_serving._base import BaseClient, BaseStream, Event, Result
+from paligemma_serving._transport import Metadata, multicallables
+from paligemma_serving.errors import from_rpc_error
 from paligemma_serving.images import ImageSource
 from paligemma_serving.requests import Request
 
@@ -28,18 +28,8 @@ if TYPE_CHECKING:
         SegmentArguments,
     )
 
-Event = Union[v1.TextDelta, v1.ObjectFound]  # noqa: UP007
-Result = Union[  # noqa: UP007
-    v1.CaptionResponse,
-    v1.AnswerResponse,
-    v1.DetectResponse,
-    v1.SegmentResponse,
-    v1.ReadTextResponse,
-    v1.GenerateResponse,
-]
 
-
-class Client:
+class Client(BaseClient):
     """Calls a PaliGemma server.
 
     Args:
@@ -57,35 +47,12 @@ class Client:
     `timeout`, `request_id` (under which the server logs the call) and `metadata`. All raise PaliGemmaError.
     """
 
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
-        max_attempts: int = 4,
-        health_check: bool = False,
-        wait_for_ready: bool = False,
-        metadata: Metadata = (),
-        channel_options: Sequence[tuple[str, Any]] = (),
-    ) -> None:
-        self._settings = Settings(
-            target,
-            timeout,
-            credentials,
-            token,
-            max_attempts,
-            health_check,
-            wait_for_ready,
-            metadata,
-            channel_options,
-        )
-        options = self._settings.options()
+    def _start(self) -> None:
+        settings = self._settings
         self._channel = (
-            grpc.insecure_channel(target, options)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options)
+            grpc.insecure_channel(settings.target, settings.options())
+            if settings.credentials is None
+            else grpc.secure_channel(settings.target, settings.credentials, settings.options())
         )
         self._unary, self._stream = multicallables(self._channel)
 
@@ -105,41 +72,35 @@ class Client:
         self, images: ImageSource | Sequence[ImageSource], **arguments: Unpack[CaptionArguments]
     ) -> v1.CaptionResponse:
         """Describe the image: `.caption`."""
-        call, rest = split(arguments)
-        return self.send(requests.caption(images, **rest), **call)
+        return self._ask(requests.caption, arguments, images)
 
     def answer(
         self, images: ImageSource | Sequence[ImageSource], question: str, **arguments: Unpack[AnswerArguments]
     ) -> v1.AnswerResponse:
         """Answer a question about one or several images: `.answer`."""
-        call, rest = split(arguments)
-        return self.send(requests.answer(images, question, **rest), **call)
+        return self._ask(requests.answer, arguments, images, question)
 
     def detect(
         self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[DetectArguments]
     ) -> v1.DetectResponse:
         """Find the named things: `.objects`, each with label, pixel_box, score."""
-        call, rest = split(arguments)
-        return self.send(requests.detect(image, labels, **rest), **call)
+        return self._ask(requests.detect, arguments, image, labels)
 
     def segment(
         self, image: ImageSource, labels: str | Sequence[str], **arguments: Unpack[SegmentArguments]
     ) -> v1.SegmentResponse:
         """Find the named things and their masks: `.objects`; mask_array(objects[0].mask) gives pixels."""
-        call, rest = split(arguments)
-        return self.send(requests.segment(image, labels, **rest), **call)
+        return self._ask(requests.segment, arguments, image, labels)
 
     def read_text(self, image: ImageSource, **arguments: Unpack[GenerateArguments]) -> v1.ReadTextResponse:
         """Read the text in the image: `.text`."""
-        call, rest = split(arguments)
-        return self.send(requests.read_text(image, **rest), **call)
+        return self._ask(requests.read_text, arguments, image)
 
     def generate(
         self, images: ImageSource | Sequence[ImageSource], prompt: str, **arguments: Unpack[GenerateArguments]
     ) -> v1.GenerateResponse:
         """Run a raw prompt: `.candidates[0].text`."""
-        call, rest = split(arguments)
-        return self.send(requests.generate(images, prompt, **rest), **call)
+        return self._ask(requests.generate, arguments, images, prompt)
 
     def models(self, **call: Unpack[CallArguments]) -> list[v1.Model]:
         """All models and adapters of the server."""
@@ -186,16 +147,11 @@ class Client:
         return Stream(self._stream(message, **call.arguments), call.request_id)
 
 
-class Stream:
+class Stream(BaseStream):
     """Iterates over TextDelta and ObjectFound. Afterwards `result()` is the unary response.
 
-    Leaving a `with` block, or cancel(), ends the call on the server too.
+    Leaving a `with` block ends the call.
     """
-
-    def __init__(self, call: Any, request_id: str) -> None:
-        self._call = call
-        self._result: Result | None = None
-        self.request_id = request_id
 
     def __enter__(self) -> Stream:
         return self
@@ -208,37 +164,16 @@ class Stream:
     def __iter__(self) -> Iterator[Event]:
         try:
             for message in self._call:
-                event = message.WhichOneof("event")
-                if event == "result":
-                    self._result = result_of(message)
-                elif event is not None:
-                    yield getattr(message, event)
+                event = self._read(message)
+                if event is not None:
+                    yield event
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.request_id) from error
-        if self._result is None:
-            raise incomplete(self.request_id)
+            raise self._error(error) from error
+        self._check_complete()
 
     def result(self) -> Result:
         """Reads the stream to its end and returns the final response."""
         if self._result is None:
             for _ in self:
                 pass
-        assert self._result is not None  # the loop has raised otherwise
         return self._result
-
-    def cancel(self) -> None:
-        """Ends the call; nothing happens if it has ended."""
-        self._call.cancel()
-
-
-def result_of(message: v1.StreamGenerateResponse) -> Any:
-    """The typed response within a stream's last message; None if it is of no known kind."""
-    kind = message.result.WhichOneof("result")
-    return None if kind is None else getattr(message.result, kind)
-
-
-def incomplete(request_id: str) -> IncompleteStreamError:
-    """The error of a stream without a result."""
-    return IncompleteStreamError(
-        "the stream ended without a result", code=grpc.StatusCode.INTERNAL, request_id=request_id
-    )

@@ -152,9 +152,8 @@ def task_request(request: Request, omit_streamed_masks: bool = False) -> v1.Stre
         raise TypeError(
             f"a stream takes what paligemma_serving.requests builds, not {type(request).__name__}"
         )
-    return v1.StreamGenerateRequest(
-        task=v1.TaskRequest(**{name: request}), omit_streamed_masks=omit_streamed_masks
-    )
+    task: Any = {name: request}
+    return v1.StreamGenerateRequest(task=v1.TaskRequest(**task), omit_streamed_masks=omit_streamed_masks)
 
 
 def model_name(model: str) -> str:

@@ -43,9 +43,9 @@ def define(proto: str, namespace: dict[str, Any]) -> None:
         message = _message_class(descriptor)
         message.__module__ = namespace["__name__"]
         namespace[name] = message
-    for name, descriptor in file.enum_types_by_name.items():
-        namespace[name] = enum_type_wrapper.EnumTypeWrapper(descriptor)
-        for value in descriptor.values:
+    for name, enum in file.enum_types_by_name.items():
+        namespace[name] = enum_type_wrapper.EnumTypeWrapper(enum)
+        for value in enum.values:
             namespace[value.name] = value.number
 
 

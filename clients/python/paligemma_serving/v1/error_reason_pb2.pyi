@@ -2,7 +2,7 @@
 # ruff: noqa
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
-from typing import ClassVar as _ClassVar
+from typing import Any as _Any, ClassVar as _ClassVar
 
 DESCRIPTOR: _descriptor.FileDescriptor
 

@@ -9,7 +9,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -62,7 +62,7 @@ class Model(_message.Message):
     score_definition: str
     license: str
     source: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., base_model: _Optional[str] = ..., revision: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., image_size: _Optional[int] = ..., image_token_count: _Optional[int] = ..., supported_methods: _Optional[_Iterable[str]] = ..., caption_lengths: _Optional[_Iterable[_Union[_paligemma_service_pb2.CaptionLength, str]]] = ..., language_codes: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[ModelLimits, _Mapping]] = ..., activation_dtype: _Optional[str] = ..., quantization: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., score_definition: _Optional[str] = ..., license: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., base_model: _Optional[str] = ..., revision: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., image_size: _Optional[int] = ..., image_token_count: _Optional[int] = ..., supported_methods: _Optional[_Iterable[str]] = ..., caption_lengths: _Optional[_Iterable[_Union[_paligemma_service_pb2.CaptionLength, str]]] = ..., language_codes: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[ModelLimits, _Mapping[str, _Any]]] = ..., activation_dtype: _Optional[str] = ..., quantization: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., score_definition: _Optional[str] = ..., license: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ModelLimits(_message.Message):
     __slots__ = ("max_image_count", "max_image_bytes", "max_image_pixels", "max_input_tokens", "max_output_tokens", "max_label_count", "max_candidate_count", "max_response_bytes", "max_deadline", "accepted_mime_types")
@@ -86,7 +86,7 @@ class ModelLimits(_message.Message):
     max_response_bytes: int
     max_deadline: _duration_pb2.Duration
     accepted_mime_types: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, max_image_count: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_input_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., max_label_count: _Optional[int] = ..., max_candidate_count: _Optional[int] = ..., max_response_bytes: _Optional[int] = ..., max_deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., accepted_mime_types: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, max_image_count: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_input_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., max_label_count: _Optional[int] = ..., max_candidate_count: _Optional[int] = ..., max_response_bytes: _Optional[int] = ..., max_deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., accepted_mime_types: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -102,7 +102,7 @@ class ListModelsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
     next_page_token: str
-    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("name",)
@@ -114,4 +114,4 @@ class GetModelResponse(_message.Message):
     __slots__ = ("model",)
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: Model
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[Model, _Mapping[str, _Any]]] = ...) -> None: ...

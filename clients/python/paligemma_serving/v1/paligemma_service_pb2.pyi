@@ -6,7 +6,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -44,7 +44,7 @@ class CaptionRequest(_message.Message):
     region: _types_pb2.NormalizedBox
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., language_code: _Optional[str] = ..., length: _Optional[_Union[CaptionLength, str]] = ..., region: _Optional[_Union[_types_pb2.NormalizedBox, _Mapping]] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping[str, _Any]]]] = ..., language_code: _Optional[str] = ..., length: _Optional[_Union[CaptionLength, str]] = ..., region: _Optional[_Union[_types_pb2.NormalizedBox, _Mapping[str, _Any]]] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CaptionResponse(_message.Message):
     __slots__ = ("caption", "candidates", "info")
@@ -54,7 +54,7 @@ class CaptionResponse(_message.Message):
     caption: str
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     info: _types_pb2.GenerationInfo
-    def __init__(self, caption: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, caption: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping[str, _Any]]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AnswerRequest(_message.Message):
     __slots__ = ("model", "images", "question", "language_code", "generation_config", "options")
@@ -70,7 +70,7 @@ class AnswerRequest(_message.Message):
     language_code: str
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., question: _Optional[str] = ..., language_code: _Optional[str] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping[str, _Any]]]] = ..., question: _Optional[str] = ..., language_code: _Optional[str] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AnswerResponse(_message.Message):
     __slots__ = ("answer", "candidates", "info")
@@ -80,7 +80,7 @@ class AnswerResponse(_message.Message):
     answer: str
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     info: _types_pb2.GenerationInfo
-    def __init__(self, answer: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, answer: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping[str, _Any]]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DetectRequest(_message.Message):
     __slots__ = ("model", "image", "labels", "label_mode", "max_object_count", "min_score", "generation_config", "options")
@@ -100,7 +100,7 @@ class DetectRequest(_message.Message):
     min_score: float
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., label_mode: _Optional[_Union[LabelMode, str]] = ..., max_object_count: _Optional[int] = ..., min_score: _Optional[float] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping[str, _Any]]] = ..., labels: _Optional[_Iterable[str]] = ..., label_mode: _Optional[_Union[LabelMode, str]] = ..., max_object_count: _Optional[int] = ..., min_score: _Optional[float] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
     __slots__ = ("objects", "absent_label_indexes", "dropped_object_count", "info")
@@ -112,7 +112,7 @@ class DetectResponse(_message.Message):
     absent_label_indexes: _containers.RepeatedScalarFieldContainer[int]
     dropped_object_count: int
     info: _types_pb2.GenerationInfo
-    def __init__(self, objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping]]] = ..., absent_label_indexes: _Optional[_Iterable[int]] = ..., dropped_object_count: _Optional[int] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping[str, _Any]]]] = ..., absent_label_indexes: _Optional[_Iterable[int]] = ..., dropped_object_count: _Optional[int] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class SegmentRequest(_message.Message):
     __slots__ = ("model", "image", "labels", "label_mode", "max_object_count", "min_score", "mask_format", "mask_extent", "mask_threshold", "generation_config", "options")
@@ -138,7 +138,7 @@ class SegmentRequest(_message.Message):
     mask_threshold: float
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., label_mode: _Optional[_Union[LabelMode, str]] = ..., max_object_count: _Optional[int] = ..., min_score: _Optional[float] = ..., mask_format: _Optional[_Union[_types_pb2.MaskFormat, str]] = ..., mask_extent: _Optional[_Union[_types_pb2.MaskExtent, str]] = ..., mask_threshold: _Optional[float] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping[str, _Any]]] = ..., labels: _Optional[_Iterable[str]] = ..., label_mode: _Optional[_Union[LabelMode, str]] = ..., max_object_count: _Optional[int] = ..., min_score: _Optional[float] = ..., mask_format: _Optional[_Union[_types_pb2.MaskFormat, str]] = ..., mask_extent: _Optional[_Union[_types_pb2.MaskExtent, str]] = ..., mask_threshold: _Optional[float] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class SegmentResponse(_message.Message):
     __slots__ = ("objects", "absent_label_indexes", "dropped_object_count", "info")
@@ -150,7 +150,7 @@ class SegmentResponse(_message.Message):
     absent_label_indexes: _containers.RepeatedScalarFieldContainer[int]
     dropped_object_count: int
     info: _types_pb2.GenerationInfo
-    def __init__(self, objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping]]] = ..., absent_label_indexes: _Optional[_Iterable[int]] = ..., dropped_object_count: _Optional[int] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping[str, _Any]]]] = ..., absent_label_indexes: _Optional[_Iterable[int]] = ..., dropped_object_count: _Optional[int] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReadTextRequest(_message.Message):
     __slots__ = ("model", "image", "generation_config", "options")
@@ -162,7 +162,7 @@ class ReadTextRequest(_message.Message):
     image: _types_pb2.Image
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping[str, _Any]]] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReadTextResponse(_message.Message):
     __slots__ = ("text", "regions", "info")
@@ -172,7 +172,7 @@ class ReadTextResponse(_message.Message):
     text: str
     regions: _containers.RepeatedCompositeFieldContainer[_types_pb2.TextRegion]
     info: _types_pb2.GenerationInfo
-    def __init__(self, text: _Optional[str] = ..., regions: _Optional[_Iterable[_Union[_types_pb2.TextRegion, _Mapping]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., regions: _Optional[_Iterable[_Union[_types_pb2.TextRegion, _Mapping[str, _Any]]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
     __slots__ = ("model", "images", "prompt", "generation_config", "options")
@@ -186,7 +186,7 @@ class GenerateRequest(_message.Message):
     prompt: str
     generation_config: _types_pb2.GenerationConfig
     options: _types_pb2.RequestOptions
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., prompt: _Optional[str] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping[str, _Any]]]] = ..., prompt: _Optional[str] = ..., generation_config: _Optional[_Union[_types_pb2.GenerationConfig, _Mapping[str, _Any]]] = ..., options: _Optional[_Union[_types_pb2.RequestOptions, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("candidates", "info")
@@ -194,7 +194,7 @@ class GenerateResponse(_message.Message):
     INFO_FIELD_NUMBER: _ClassVar[int]
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     info: _types_pb2.GenerationInfo
-    def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping[str, _Any]]]] = ..., info: _Optional[_Union[_types_pb2.GenerationInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("text", "finish_reason", "sum_logprob", "token_ids", "objects", "token_count", "logprobs", "matched_stop_sequence")
@@ -214,7 +214,7 @@ class Candidate(_message.Message):
     token_count: int
     logprobs: _containers.RepeatedCompositeFieldContainer[_types_pb2.TokenLogprob]
     matched_stop_sequence: str
-    def __init__(self, text: _Optional[str] = ..., finish_reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., sum_logprob: _Optional[float] = ..., token_ids: _Optional[_Iterable[int]] = ..., objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping]]] = ..., token_count: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[_types_pb2.TokenLogprob, _Mapping]]] = ..., matched_stop_sequence: _Optional[str] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., finish_reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., sum_logprob: _Optional[float] = ..., token_ids: _Optional[_Iterable[int]] = ..., objects: _Optional[_Iterable[_Union[_types_pb2.DetectedObject, _Mapping[str, _Any]]]] = ..., token_count: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[_types_pb2.TokenLogprob, _Mapping[str, _Any]]]] = ..., matched_stop_sequence: _Optional[str] = ...) -> None: ...
 
 class TaskRequest(_message.Message):
     __slots__ = ("caption", "answer", "segment", "detect", "read_text", "generate")
@@ -230,7 +230,7 @@ class TaskRequest(_message.Message):
     detect: DetectRequest
     read_text: ReadTextRequest
     generate: GenerateRequest
-    def __init__(self, caption: _Optional[_Union[CaptionRequest, _Mapping]] = ..., answer: _Optional[_Union[AnswerRequest, _Mapping]] = ..., segment: _Optional[_Union[SegmentRequest, _Mapping]] = ..., detect: _Optional[_Union[DetectRequest, _Mapping]] = ..., read_text: _Optional[_Union[ReadTextRequest, _Mapping]] = ..., generate: _Optional[_Union[GenerateRequest, _Mapping]] = ...) -> None: ...
+    def __init__(self, caption: _Optional[_Union[CaptionRequest, _Mapping[str, _Any]]] = ..., answer: _Optional[_Union[AnswerRequest, _Mapping[str, _Any]]] = ..., segment: _Optional[_Union[SegmentRequest, _Mapping[str, _Any]]] = ..., detect: _Optional[_Union[DetectRequest, _Mapping[str, _Any]]] = ..., read_text: _Optional[_Union[ReadTextRequest, _Mapping[str, _Any]]] = ..., generate: _Optional[_Union[GenerateRequest, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TaskResponse(_message.Message):
     __slots__ = ("caption", "answer", "segment", "detect", "read_text", "generate")
@@ -246,7 +246,7 @@ class TaskResponse(_message.Message):
     detect: DetectResponse
     read_text: ReadTextResponse
     generate: GenerateResponse
-    def __init__(self, caption: _Optional[_Union[CaptionResponse, _Mapping]] = ..., answer: _Optional[_Union[AnswerResponse, _Mapping]] = ..., segment: _Optional[_Union[SegmentResponse, _Mapping]] = ..., detect: _Optional[_Union[DetectResponse, _Mapping]] = ..., read_text: _Optional[_Union[ReadTextResponse, _Mapping]] = ..., generate: _Optional[_Union[GenerateResponse, _Mapping]] = ...) -> None: ...
+    def __init__(self, caption: _Optional[_Union[CaptionResponse, _Mapping[str, _Any]]] = ..., answer: _Optional[_Union[AnswerResponse, _Mapping[str, _Any]]] = ..., segment: _Optional[_Union[SegmentResponse, _Mapping[str, _Any]]] = ..., detect: _Optional[_Union[DetectResponse, _Mapping[str, _Any]]] = ..., read_text: _Optional[_Union[ReadTextResponse, _Mapping[str, _Any]]] = ..., generate: _Optional[_Union[GenerateResponse, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class StreamGenerateRequest(_message.Message):
     __slots__ = ("task", "omit_streamed_masks")
@@ -254,7 +254,7 @@ class StreamGenerateRequest(_message.Message):
     OMIT_STREAMED_MASKS_FIELD_NUMBER: _ClassVar[int]
     task: TaskRequest
     omit_streamed_masks: bool
-    def __init__(self, task: _Optional[_Union[TaskRequest, _Mapping]] = ..., omit_streamed_masks: _Optional[bool] = ...) -> None: ...
+    def __init__(self, task: _Optional[_Union[TaskRequest, _Mapping[str, _Any]]] = ..., omit_streamed_masks: _Optional[bool] = ...) -> None: ...
 
 class StreamGenerateResponse(_message.Message):
     __slots__ = ("delta", "object", "result")
@@ -264,7 +264,7 @@ class StreamGenerateResponse(_message.Message):
     delta: TextDelta
     object: ObjectFound
     result: TaskResponse
-    def __init__(self, delta: _Optional[_Union[TextDelta, _Mapping]] = ..., object: _Optional[_Union[ObjectFound, _Mapping]] = ..., result: _Optional[_Union[TaskResponse, _Mapping]] = ...) -> None: ...
+    def __init__(self, delta: _Optional[_Union[TextDelta, _Mapping[str, _Any]]] = ..., object: _Optional[_Union[ObjectFound, _Mapping[str, _Any]]] = ..., result: _Optional[_Union[TaskResponse, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TextDelta(_message.Message):
     __slots__ = ("text", "token_count", "candidate_index", "logprobs")
@@ -276,7 +276,7 @@ class TextDelta(_message.Message):
     token_count: int
     candidate_index: int
     logprobs: _containers.RepeatedCompositeFieldContainer[_types_pb2.TokenLogprob]
-    def __init__(self, text: _Optional[str] = ..., token_count: _Optional[int] = ..., candidate_index: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[_types_pb2.TokenLogprob, _Mapping]]] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., token_count: _Optional[int] = ..., candidate_index: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[_types_pb2.TokenLogprob, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ObjectFound(_message.Message):
     __slots__ = ("object", "object_index", "candidate_index")
@@ -286,4 +286,4 @@ class ObjectFound(_message.Message):
     object: _types_pb2.DetectedObject
     object_index: int
     candidate_index: int
-    def __init__(self, object: _Optional[_Union[_types_pb2.DetectedObject, _Mapping]] = ..., object_index: _Optional[int] = ..., candidate_index: _Optional[int] = ...) -> None: ...
+    def __init__(self, object: _Optional[_Union[_types_pb2.DetectedObject, _Mapping[str, _Any]]] = ..., object_index: _Optional[int] = ..., candidate_index: _Optional[int] = ...) -> None: ...

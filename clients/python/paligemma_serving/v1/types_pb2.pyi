@@ -8,7 +8,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -88,7 +88,7 @@ class Image(_message.Message):
     RAW_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     raw: RawPixels
-    def __init__(self, content: _Optional[bytes] = ..., raw: _Optional[_Union[RawPixels, _Mapping]] = ...) -> None: ...
+    def __init__(self, content: _Optional[bytes] = ..., raw: _Optional[_Union[RawPixels, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RawPixels(_message.Message):
     __slots__ = ("width", "height", "pixel_format", "data")
@@ -145,7 +145,7 @@ class RequestOptions(_message.Message):
     time_budget: _duration_pb2.Duration
     cache_policy: CachePolicy
     tags: _containers.ScalarMap[str, str]
-    def __init__(self, priority: _Optional[_Union[Priority, str]] = ..., time_budget: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cache_policy: _Optional[_Union[CachePolicy, str]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, priority: _Optional[_Union[Priority, str]] = ..., time_budget: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., cache_policy: _Optional[_Union[CachePolicy, str]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GenerationInfo(_message.Message):
     __slots__ = ("request_id", "model", "model_revision", "finish_reason", "usage", "timing", "seed", "raw_text", "logprobs", "prompt", "images")
@@ -171,7 +171,7 @@ class GenerationInfo(_message.Message):
     logprobs: _containers.RepeatedCompositeFieldContainer[TokenLogprob]
     prompt: str
     images: _containers.RepeatedCompositeFieldContainer[ImageInfo]
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., seed: _Optional[int] = ..., raw_text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[TokenLogprob, _Mapping]]] = ..., prompt: _Optional[str] = ..., images: _Optional[_Iterable[_Union[ImageInfo, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, _Any]]] = ..., timing: _Optional[_Union[Timing, _Mapping[str, _Any]]] = ..., seed: _Optional[int] = ..., raw_text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[TokenLogprob, _Mapping[str, _Any]]]] = ..., prompt: _Optional[str] = ..., images: _Optional[_Iterable[_Union[ImageInfo, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ImageInfo(_message.Message):
     __slots__ = ("width", "height", "exif_orientation", "mime_type")
@@ -219,7 +219,7 @@ class Timing(_message.Message):
     postprocess_duration: _duration_pb2.Duration
     first_token_duration: _duration_pb2.Duration
     total_duration: _duration_pb2.Duration
-    def __init__(self, queue_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., preprocess_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., vision_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., prefill_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., decode_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., postprocess_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., first_token_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, queue_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., preprocess_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., vision_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., prefill_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., decode_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., postprocess_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., first_token_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ..., total_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TokenLogprob(_message.Message):
     __slots__ = ("token_id", "token", "logprob", "alternatives")
@@ -231,7 +231,7 @@ class TokenLogprob(_message.Message):
     token: bytes
     logprob: float
     alternatives: _containers.RepeatedCompositeFieldContainer[TokenAlternative]
-    def __init__(self, token_id: _Optional[int] = ..., token: _Optional[bytes] = ..., logprob: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[TokenAlternative, _Mapping]]] = ...) -> None: ...
+    def __init__(self, token_id: _Optional[int] = ..., token: _Optional[bytes] = ..., logprob: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[TokenAlternative, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TokenAlternative(_message.Message):
     __slots__ = ("token_id", "token", "logprob")
@@ -287,7 +287,7 @@ class DetectedObject(_message.Message):
     label_index: int
     box_score: float
     label_score: float
-    def __init__(self, label: _Optional[str] = ..., normalized_box: _Optional[_Union[NormalizedBox, _Mapping]] = ..., pixel_box: _Optional[_Union[PixelBox, _Mapping]] = ..., score: _Optional[float] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ..., image_index: _Optional[int] = ..., label_index: _Optional[int] = ..., box_score: _Optional[float] = ..., label_score: _Optional[float] = ...) -> None: ...
+    def __init__(self, label: _Optional[str] = ..., normalized_box: _Optional[_Union[NormalizedBox, _Mapping[str, _Any]]] = ..., pixel_box: _Optional[_Union[PixelBox, _Mapping[str, _Any]]] = ..., score: _Optional[float] = ..., mask: _Optional[_Union[Mask, _Mapping[str, _Any]]] = ..., image_index: _Optional[int] = ..., label_index: _Optional[int] = ..., box_score: _Optional[float] = ..., label_score: _Optional[float] = ...) -> None: ...
 
 class Mask(_message.Message):
     __slots__ = ("region", "area_pixel_count", "png", "rle", "polygon", "soft", "codes")
@@ -305,7 +305,7 @@ class Mask(_message.Message):
     polygon: PolygonMask
     soft: SoftMask
     codes: MaskCodes
-    def __init__(self, region: _Optional[_Union[PixelBox, _Mapping]] = ..., area_pixel_count: _Optional[int] = ..., png: _Optional[bytes] = ..., rle: _Optional[_Union[RleMask, _Mapping]] = ..., polygon: _Optional[_Union[PolygonMask, _Mapping]] = ..., soft: _Optional[_Union[SoftMask, _Mapping]] = ..., codes: _Optional[_Union[MaskCodes, _Mapping]] = ...) -> None: ...
+    def __init__(self, region: _Optional[_Union[PixelBox, _Mapping[str, _Any]]] = ..., area_pixel_count: _Optional[int] = ..., png: _Optional[bytes] = ..., rle: _Optional[_Union[RleMask, _Mapping[str, _Any]]] = ..., polygon: _Optional[_Union[PolygonMask, _Mapping[str, _Any]]] = ..., soft: _Optional[_Union[SoftMask, _Mapping[str, _Any]]] = ..., codes: _Optional[_Union[MaskCodes, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RleMask(_message.Message):
     __slots__ = ("size", "counts")
@@ -319,7 +319,7 @@ class PolygonMask(_message.Message):
     __slots__ = ("rings",)
     RINGS_FIELD_NUMBER: _ClassVar[int]
     rings: _containers.RepeatedCompositeFieldContainer[Ring]
-    def __init__(self, rings: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ...) -> None: ...
+    def __init__(self, rings: _Optional[_Iterable[_Union[Ring, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Ring(_message.Message):
     __slots__ = ("coordinates",)
@@ -353,4 +353,4 @@ class TextRegion(_message.Message):
     normalized_box: NormalizedBox
     pixel_box: PixelBox
     score: float
-    def __init__(self, text: _Optional[str] = ..., normalized_box: _Optional[_Union[NormalizedBox, _Mapping]] = ..., pixel_box: _Optional[_Union[PixelBox, _Mapping]] = ..., score: _Optional[float] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., normalized_box: _Optional[_Union[NormalizedBox, _Mapping[str, _Any]]] = ..., pixel_box: _Optional[_Union[PixelBox, _Mapping[str, _Any]]] = ..., score: _Optional[float] = ...) -> None: ...
