@@ -65,6 +65,16 @@ def test_every_key_of_the_access_log_is_documented() -> None:
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
+def test_the_python_clients_lower_bounds_are_those_of_its_package() -> None:
+    page = references.read("docs/compatibility.md")
+    package = references.read("clients/python/pyproject.toml")
+    bounds = re.findall(r'"(grpcio|protobuf)>=([0-9.]+)"', package)
+    bounds += re.findall(r'requires-(python) = ">=([0-9.]+)"', package)
+    assert len(bounds) == 3
+    for name, oldest in bounds:
+        assert re.search(rf"^\| {name} \| {re.escape(oldest)} \|", page, re.MULTILINE | re.IGNORECASE), name
+
+
 def test_unknown_source_is_an_error_and_not_a_gap() -> None:
     with pytest.raises(references.SourceError):
         references.integer("SomeFunction(3)")
