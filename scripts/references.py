@@ -223,7 +223,7 @@ class Metric:
 
 
 class MetricsSource:
-    """core/metrics/metrics.cc, as far as it declares metrics."""
+    """The sources of core/metrics, as far as they declare metrics."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -240,7 +240,7 @@ class MetricsSource:
         """The first group of a pattern's last match before a position."""
         found = re.findall(pattern, self.text[:end], re.DOTALL)
         if not found:
-            raise SourceError(f"metrics.cc: nothing for {pattern}")
+            raise SourceError(f"core/metrics: nothing for {pattern}")
         return found[-1]
 
     def help(self, expression: str, at: int) -> str:
@@ -254,7 +254,7 @@ class MetricsSource:
         if not re.fullmatch(r"\w+", expression):
             pairs = re.findall(r'\{"(\w+)",\s*((?:[^{}()]|\([^{}]*\))*)\}', expression)
             if not pairs:
-                raise SourceError(f"metrics.cc: no labels in {expression!r}")
+                raise SourceError(f"core/metrics: no labels in {expression!r}")
             return {key: self.values(value.strip(), at) for key, value in pairs}
         found = self.labels(self.last_before(rf"Labels {expression} = (.*?);", at).strip(), at)
         since = self.text.rfind(f"Labels {expression} =", 0, at)
@@ -276,10 +276,12 @@ class MetricsSource:
     def metrics(self) -> list[Metric]:
         """All that it registers; series of one family are merged."""
         found: dict[str, Metric] = {}
-        for match, (name, *rest) in calls(self.text, "Add(?:Counter|Gauge|Histogram)"):
+        for match, (name, *rest) in calls(self.text, "(?:Add(?:Counter|Gauge|Histogram)|Single)"):
             if not name.startswith('"'):
                 continue  # the definition of the helper
             kind = match[0].removeprefix("Add").rstrip("(").lower()
+            if kind == "single":  # of process_metrics.cc: name, help, type, value
+                kind, rest = rest[1].removeprefix("MetricType::").lower(), rest[:1]
             metric = Metric(string_literals(name)[0], kind, self.help(rest[0], match.start()))
             labels = rest[1:]
             if kind == "histogram":
@@ -295,13 +297,14 @@ class MetricsSource:
         missing = set(re.findall(r'"((?:paligemma|grpc|process)_\w+)"', self.text)) - set(found) - {"grpc_service"}
         missing -= {label for metric in found.values() for label in metric.labels}
         if missing:
-            raise SourceError(f"metrics.cc: not understood: {sorted(missing)}")
+            raise SourceError(f"core/metrics: not understood: {sorted(missing)}")
         return list(found.values())
 
 
 def metrics() -> list[Metric]:
     """All metrics of the server."""
-    return MetricsSource(read("core/metrics/metrics.cc")).metrics()
+    folder = ROOT / "core/metrics"
+    return MetricsSource("\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.cc")))).metrics()
 
 
 def metrics_table() -> str:
