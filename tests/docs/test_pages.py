@@ -84,6 +84,15 @@ def test_every_test_that_security_names_exists() -> None:
     assert set(re.findall(r"\bF\d+\b", text)) <= tested
 
 
+@pytest.mark.parametrize("page", OURS)
+def test_metrics_on_pages_exist(page: str) -> None:
+    known = {metric.name for metric in references.metrics()}
+    ending = "total|seconds|ratio|info|bucket|sum|count|waiting|running"
+    named = set(re.findall(rf"\b(?:paligemma|grpc_server)_\w+_(?:{ending})\b", references.read(page)))
+    named = {re.sub(r"_(bucket|sum|count)$", "", name) if name not in known else name for name in named}
+    assert named - known == set()
+
+
 def test_flags_on_pages_exist() -> None:
     known = {setting.name for setting in references.settings()}
     known |= {"name", "config", "validate-only", "version", "help"}
