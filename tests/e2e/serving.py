@@ -138,7 +138,7 @@ class Server:
     def serves(self) -> bool:
         """What the gRPC health service says of the whole server."""
         check = self.channel.unary_unary("/grpc.health.v1.Health/Check")
-        return check(b"", timeout=30) == b"\x08\x01"  # status: SERVING
+        return check(b"", timeout=30, wait_for_ready=True) == b"\x08\x01"  # status: SERVING
 
 
 def metric_in(exposition: str, name: str, **labels: str) -> float:
