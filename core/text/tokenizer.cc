@@ -49,7 +49,7 @@ bool StartsWithControl(std::string_view text) {
 }
 
 std::string PieceBytes(const sentencepiece::SentencePieceProcessor& processor, int id) {
-  if (processor.IsControl(id) || processor.IsUnused(id)) return "";
+  if (processor.IsControl(id)) return "";
   if (processor.IsUnknown(id)) return processor.DecodeIds({id});
   const std::string& piece = processor.IdToPiece(id);
   if (processor.IsByte(id)) {  // "<0xNN>"
