@@ -14,6 +14,9 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,11 +69,11 @@ class Container:
     """A server in a container."""
 
     def __init__(self) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address, self.http_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         mounts = {"config": DEPLOY / "base", "models": MODEL}
         volumes = [f"--volume={mounts[mount['name']]}:{mount['mountPath']}:ro" for mount in SPEC["volumeMounts"]]
         variables = [
-            f"--env=PALIGEMMA_LISTEN={self.address}", f"--env=PALIGEMMA_HTTP_LISTEN=127.0.0.1:{free_port()}",
+            f"--env=PALIGEMMA_LISTEN={self.address}", f"--env=PALIGEMMA_HTTP_LISTEN={self.http_address}",
             "--env=PALIGEMMA_THREADS=2", "--env=PALIGEMMA_PORT=tcp://10.0.0.1:8001",
         ]  # fmt: skip
         self.id = podman("run", "--detach", *RESTRICTIONS, *volumes, *variables, IMAGE, *SPEC["args"]).strip()
@@ -223,6 +226,61 @@ class Load:
         self.stop.set()
         for thread in self._threads:
             thread.join()
+
+
+class Prometheus:
+    """A real Prometheus that scrapes one server, with the labels that the operator would add."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        labels = {"namespace": "ns", "pod": "a"}
+        job = {
+            "job_name": "ns/paligemma",
+            "scrape_interval": "1s",
+            "static_configs": [{"targets": [target], "labels": labels}],
+        }
+        (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
+        self.address = f"127.0.0.1:{free_port()}"
+        command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+        self._log = open(folder / "log", "w")  # noqa: SIM115 (lives as long as the process)
+        self._process = subprocess.Popen([*command, f"--web.listen-address={self.address}"], stderr=self._log)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that an expression gives now; none while Prometheus starts."""
+        url = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]["result"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{expression}: {error.read().decode()}") from error
+        except OSError:
+            return []
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+def test_prometheus_answers_every_query_of_the_dashboard(container: Container, tmp_path: Path) -> None:
+    """After a few scrapes under load: each panel has data, but those that count what did not happen."""
+    dashboard = json.loads((DEPLOY / "components/monitoring/dashboard.json").read_text())
+    queries = {
+        target["expr"].replace("$namespace", "ns").replace("$__rate_interval", "10s"): panel["title"]
+        for panel in dashboard["panels"] for target in panel.get("targets", [])
+    }  # fmt: skip
+    prometheus = Prometheus(tmp_path, container.http_address)
+    load = Load(container.address, 4)
+    try:
+        wait_for(lambda: bool(prometheus.query("rate(paligemma_output_tokens_total[10s]) > 0")), 60, "no scrape")
+        wait_for(lambda: all(map(prometheus.query, queries)), 60, "")
+    except AssertionError:
+        empty = [title for query, title in queries.items() if not prometheus.query(query)]
+        raise AssertionError(f"no data in {empty}") from None
+    finally:
+        load.join()
+        prometheus.stop()
+    assert load.failures == []
 
 
 def test_sigterm_under_load_fails_no_call() -> None:
