@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PaliGemma 2 in NumPy and float64, written from the papers' definitions and from no implementation.
+
+It shares no line with the exporter's modules and operators, so that a misreading would have to happen twice. Nothing is cached: each
+token computes the whole sequence again, under the mask of a prefix that sees itself and a suffix that sees what came before.
+
+reference: semantics 4 and 5.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+Array = np.ndarray
+
+
+def gelu(x: Array) -> Array:
+    """The tanh form."""
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(x: Array) -> Array:
+    """Over the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def cap(x: Array, limit: float) -> Array:
+    """Soft-cap; 0 means none."""
+    return limit * np.tanh(x / limit) if limit else x
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """Over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * weight + bias
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """Gemma's: a weight of 0 is a gain of 1."""
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * (1 + weight)
+
+
+def rotate(x: Array, positions: Array, theta: float) -> Array:
+    """Rotary embedding of [T, heads, d] by halves."""
+    half = x.shape[-1] // 2
+    angles = positions[:, None, None] / theta ** (np.arange(half) * 2 / x.shape[-1])
+    first, second = x[..., :half], x[..., half:]
+    return np.concatenate(
+        [first * np.cos(angles) - second * np.sin(angles), second * np.cos(angles) + first * np.sin(angles)], -1
+    )
+
+
+class NumpyModel:
+    """A Hugging Face checkpoint with the numbers of its manifest."""
+
+    def __init__(self, checkpoint: Path, numbers: dict[str, Any]) -> None:
+        self.numbers = numbers
+        self.tensors: dict[str, Array] = {}
+        for file in sorted(checkpoint.glob("*.safetensors")):
+            self.tensors |= {name: value.astype(np.float64) for name, value in load_file(file).items()}
+
+    def _linear(self, x: Array, name: str) -> Array:
+        y = x @ self.tensors[name + ".weight"].T
+        bias = self.tensors.get(name + ".bias")
+        return y if bias is None else y + bias
+
+    def vision(self, pixels: Array) -> Array:
+        """Bytes [S, S, 3] to soft tokens [N, hidden]."""
+        v, name = self.numbers["vision"], "vision_tower.vision_model."
+        side, count = v["patch"], pixels.shape[0] // v["patch"]
+        x = (pixels / 255 - 0.5) / 0.5
+        patches = x[: count * side, : count * side].reshape(count, side, count, side, 3).transpose(0, 2, 4, 1, 3)
+        kernel = self.tensors[name + "embeddings.patch_embedding.weight"]
+        h = patches.reshape(count * count, -1) @ kernel.reshape(len(kernel), -1).T
+        h += self.tensors[name + "embeddings.patch_embedding.bias"]
+        h += self.tensors[name + "embeddings.position_embedding.weight"]
+        for layer in range(v["layers"]):
+            own = f"{name}encoder.layers.{layer}."
+            h = h + self._vision_attention(self._layer_norm(h, own + "layer_norm1"), own + "self_attn.")
+            normed = self._layer_norm(h, own + "layer_norm2")
+            h = h + self._linear(gelu(self._linear(normed, own + "mlp.fc1")), own + "mlp.fc2")
+        return self._linear(self._layer_norm(h, name + "post_layernorm"), "multi_modal_projector.linear")
+
+    def _layer_norm(self, x: Array, name: str) -> Array:
+        tensors = self.tensors
+        return layer_norm(x, tensors[name + ".weight"], tensors[name + ".bias"], self.numbers["vision"]["eps"])
+
+    def _vision_attention(self, x: Array, name: str) -> Array:
+        heads = self.numbers["vision"]["heads"]
+        q, k, v = (self._linear(x, name + part).reshape(len(x), heads, -1) for part in ("q_proj", "k_proj", "v_proj"))
+        weights = softmax(np.einsum("qhd,khd->hqk", q, k) / np.sqrt(q.shape[-1]))
+        return self._linear(np.einsum("hqk,khd->qhd", weights, v).reshape(len(x), -1), name + "out_proj")
+
+    def logits(self, image: Array, prompt: list[int], output: list[int]) -> Array:
+        """What follows soft tokens, prompt and output: [vocab]."""
+        numbers, tensors = self.numbers, self.tensors
+        table = tensors["language_model.model.embed_tokens.weight"][: numbers["vocab"]]
+        h = np.concatenate([image, table[prompt + output] * numbers["embed_scale"]])
+        prefix = len(image) + len(prompt)
+        for layer in range(numbers["layers"]):
+            own = f"language_model.model.layers.{layer}."
+            mixed = self._attention(self._norm(h, own + "input_layernorm"), own + "self_attn.", prefix, layer)
+            h = h + self._norm(mixed, own + "post_attention_layernorm")
+            normed = self._norm(h, own + "pre_feedforward_layernorm")
+            gated = gelu(self._linear(normed, own + "mlp.gate_proj")) * self._linear(normed, own + "mlp.up_proj")
+            h = h + self._norm(self._linear(gated, own + "mlp.down_proj"), own + "post_feedforward_layernorm")
+        last = self._norm(h[-1], "language_model.model.norm")
+        return cap(table @ last, numbers["final_softcap"])
+
+    def _norm(self, x: Array, name: str) -> Array:
+        return rms_norm(x, self.tensors[name + ".weight"], self.numbers["eps"])
+
+    def _attention(self, x: Array, name: str, prefix: int, layer: int) -> Array:
+        numbers, dim = self.numbers, self.numbers["head_dim"]
+        at = np.arange(len(x))
+        q, k, v = (self._linear(x, name + part).reshape(len(x), -1, dim) for part in ("q_proj", "k_proj", "v_proj"))
+        q, k = (rotate(part, at, numbers["rope_theta"]) for part in (q, k))
+        group = numbers["heads"] // numbers["kv_heads"]
+        k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
+        scores = cap(np.einsum("qhd,khd->hqk", q, k) * numbers["query_scale"], numbers["attention_softcap"])
+        seen = at[None, :] <= np.maximum(at, prefix - 1)[:, None]
+        if window := numbers["windows"][layer]:
+            seen &= (at[:, None] < prefix) | (at[None, :] > at[:, None] - window)
+        weights = softmax(np.where(seen, scores, -np.inf))
+        return self._linear(np.einsum("hqk,khd->qhd", weights, v).reshape(len(x), -1), name + "o_proj")
+
+    def generate(self, image: Array, prompt: list[int], limit: int, eos: int) -> list[int]:
+        """Greedy tokens without EOS."""
+        output: list[int] = []
+        while len(output) < limit:
+            token = int(self.logits(image, prompt, output).argmax())
+            if token == eos:
+                break
+            output.append(token)
+        return output
