@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PaliGemma 2 in NumPy and float64, written from the papers' definitions and from no implementation.
 
-It shares no line with the exporter's modules and operators, so that a misreading would have to happen twice. Nothing is cached: each
-token computes the whole sequence again, under the mask of a prefix that sees itself and a suffix that sees what came before.
+It shares no line with the exporter's modules and operators, so that a misreading would have to happen twice. Nothing is
+cached: each token computes the whole sequence again, under the mask of a prefix that sees itself and a suffix that sees
+what came before.
 
 reference: semantics 4 and 5.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exported modules against a model that was written anew: a misreading that they shared with transformers shows here."""
+"""The exported modules against a model written anew, where a misreading that they shared with transformers shows."""
 
 from __future__ import annotations
 
