@@ -38,6 +38,9 @@ void FillCommon(const Arguments& arguments, Request* request) {
     request->set_model(arguments.model.starts_with("models/") ? arguments.model
                                                               : "models/" + arguments.model);
   }
+  if (arguments.bypass_cache) {
+    request->mutable_options()->set_cache_policy(v1::CACHE_POLICY_BYPASS);
+  }
   v1::GenerationConfig* const config = request->mutable_generation_config();
   if (arguments.max_tokens) config->set_max_output_tokens(*arguments.max_tokens);
   if (arguments.temperature) config->set_temperature(*arguments.temperature);

@@ -22,7 +22,7 @@ struct Arguments {
   std::string model, language, length, overlay, masks;
   std::optional<int> max_tokens, seed, candidates, logprobs, top_k;
   std::optional<float> temperature, top_p, min_score;
-  bool json = false, stream = false, together = false, separate = false;
+  bool json = false, stream = false, together = false, separate = false, bypass_cache = false;
   int concurrency = 8;
 };
 

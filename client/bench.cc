@@ -22,23 +22,6 @@ struct Kind {
   double weight = 0;
 };
 
-v1::RequestOptions* OptionsOf(v1::TaskRequest* task) {
-  switch (task->task_case()) {
-    case v1::TaskRequest::kAnswer:
-      return task->mutable_answer()->mutable_options();
-    case v1::TaskRequest::kDetect:
-      return task->mutable_detect()->mutable_options();
-    case v1::TaskRequest::kSegment:
-      return task->mutable_segment()->mutable_options();
-    case v1::TaskRequest::kReadText:
-      return task->mutable_read_text()->mutable_options();
-    case v1::TaskRequest::kGenerate:
-      return task->mutable_generate()->mutable_options();
-    default:
-      return task->mutable_caption()->mutable_options();
-  }
-}
-
 // Every part of the mix with every picture.
 StatusOr<std::vector<Kind>> MakeKinds(const Arguments& arguments, const BenchOptions& options,
                                       std::istream* input) {
@@ -53,9 +36,7 @@ StatusOr<std::vector<Kind>> MakeKinds(const Arguments& arguments, const BenchOpt
       const std::string& text = one.command == "answer"     ? options.question
                                 : one.command == "generate" ? options.prompt
                                                             : options.labels;
-      Kind kind{MakeTask(one, text, {image}), part.stream || arguments.stream, part.weight};
-      if (options.bypass_cache) OptionsOf(&kind.task)->set_cache_policy(v1::CACHE_POLICY_BYPASS);
-      kinds.push_back(std::move(kind));
+      kinds.push_back({MakeTask(one, text, {image}), part.stream || arguments.stream, part.weight});
     }
   }
   return kinds;

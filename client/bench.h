@@ -18,7 +18,6 @@ struct BenchOptions {
   std::chrono::milliseconds duration{10'000}, warmup{1'000};
   int runs = 1;
   std::string mix = "caption=1";
-  bool bypass_cache = false;
   std::string question = "what is in the picture?", labels = "cat", prompt = "caption en";
   unsigned seed = 1;
   std::string flags, commit;  // for the report

@@ -111,7 +111,8 @@ std::vector<Figure> FiguresOf(const LoadResult& result) {
       {"tokens", "tokens/s", tokens / seconds, ""},
       {"image_cache_hits", "%", image_tokens > 0 ? 100 * cached / image_tokens : 0,
        "image tokens that needed no encoding"},
-      {"latest_send", "ms", latest, "the largest delay of the client itself"},
+      {"latest_send", "ms", latest,
+       "largest delay of a send: all calls in flight, or the client busy"},
   };
   AddPercentiles("latency_from_schedule", "answers", from_due, &figures);
   AddPercentiles("latency_from_send", "answers", from_sent, &figures);

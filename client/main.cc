@@ -115,7 +115,7 @@ void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options) {
   app->add_option("--runs", options->runs, "whose median and range are reported")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
-  app->add_flag("--bypass-cache", options->bypass_cache,
+  app->add_flag("--bypass-cache", arguments->bypass_cache,
                 "every request encodes its picture anew, as if it were a new one");
   app->add_option("--model", arguments->model, "models/NAME or NAME");
   app->add_option("--max-tokens", arguments->max_tokens, "most tokens of an answer");

@@ -5,38 +5,37 @@
 
 namespace paligemma::client {
 
-const google::protobuf::Message& InnerResponse(const v1::TaskResponse& response) {
+namespace {
+
+// Calls `visit` with the response inside; where none is set, with an empty caption.
+template <typename Visitor>
+decltype(auto) Visit(const v1::TaskResponse& response, Visitor visit) {
   switch (response.result_case()) {
     case v1::TaskResponse::kAnswer:
-      return response.answer();
+      return visit(response.answer());
     case v1::TaskResponse::kDetect:
-      return response.detect();
+      return visit(response.detect());
     case v1::TaskResponse::kSegment:
-      return response.segment();
+      return visit(response.segment());
     case v1::TaskResponse::kReadText:
-      return response.read_text();
+      return visit(response.read_text());
     case v1::TaskResponse::kGenerate:
-      return response.generate();
+      return visit(response.generate());
     default:
-      return response.caption();
+      return visit(response.caption());
   }
 }
 
+}  // namespace
+
+const google::protobuf::Message& InnerResponse(const v1::TaskResponse& response) {
+  return Visit(response,
+               [](const auto& inner) -> const google::protobuf::Message& { return inner; });
+}
+
 const v1::GenerationInfo& InfoOf(const v1::TaskResponse& response) {
-  switch (response.result_case()) {
-    case v1::TaskResponse::kAnswer:
-      return response.answer().info();
-    case v1::TaskResponse::kDetect:
-      return response.detect().info();
-    case v1::TaskResponse::kSegment:
-      return response.segment().info();
-    case v1::TaskResponse::kReadText:
-      return response.read_text().info();
-    case v1::TaskResponse::kGenerate:
-      return response.generate().info();
-    default:
-      return response.caption().info();
-  }
+  return Visit(response,
+               [](const auto& inner) -> const v1::GenerationInfo& { return inner.info(); });
 }
 
 const Objects* ObjectsIn(const v1::TaskResponse& response) {

@@ -117,7 +117,7 @@ TEST_F(BenchTest, CanBypassTheServersCache) {
   };
   EXPECT_EQ(Run(), kAnswered);
   EXPECT_EQ(bypassed, 0);
-  options_.bypass_cache = true;
+  arguments_.bypass_cache = true;
   EXPECT_EQ(Run(), kAnswered);
   EXPECT_GT(bypassed, 0);
 }
