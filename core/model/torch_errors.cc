@@ -3,7 +3,9 @@
 
 #include <c10/util/Exception.h>
 
+#include <chrono>
 #include <new>
+#include <utility>
 
 #include "core/model/ops/guard.h"
 
@@ -12,7 +14,8 @@ namespace {
 
 Status OutOfMemory(const std::string& what) {
   return Status(StatusCode::kUnavailable, Reason::kDeviceOutOfMemory,
-                what + ": the device is out of memory");
+                what + ": the device is out of memory")
+      .WithRetryAfter(std::chrono::seconds(1));
 }
 
 Status ToStatus(const std::string& what, std::exception_ptr error) {
