@@ -4,8 +4,10 @@
 #include <ATen/ops/empty.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <optional>
 
+#include "core/cpu/kernels.h"
 #include "core/cpu/product.h"
 
 namespace paligemma::ops {
@@ -101,6 +103,19 @@ at::Tensor PackedLinear(const at::Tensor& x0, const cpu::PackedMatrix& w) {
       cpu::MakeActivations(context, w.encoding, x.const_data_ptr<float>(), x.size(0), w.inputs), w,
       y.mutable_data_ptr<float>());
   return y;
+}
+
+void PackedSoftcap(double cap, at::Tensor* x) {
+  constexpr std::int64_t kTile = 1 << 14;
+  const cpu::Context& context = cpu::CurrentContext();
+  const cpu::Kernels& kernels = cpu::KernelsFor(context.isa);
+  auto* values = x->mutable_data_ptr<float>();
+  const std::int64_t count = x->numel();
+  context.Run(static_cast<int>((count + kTile - 1) / kTile), [&](int tile) {
+    const std::int64_t first = tile * kTile;
+    kernels.softcap(static_cast<int>(std::min(kTile, count - first)), static_cast<float>(cap),
+                    values + first);
+  });
 }
 
 at::Tensor PackedRows(const cpu::PackedMatrix& table, const at::Tensor& rows0) {

@@ -32,6 +32,9 @@ cpu::PackedMatrix ViewOf(const at::Tensor& data, const at::Tensor& scale, const 
 // x f32 [M,K] times the transposed matrix -> f32 [M,N], with the kernels of the current context.
 at::Tensor PackedLinear(const at::Tensor& x, const cpu::PackedMatrix& w);
 
+// x = cap * tanh(x / cap) in place; x f32, contiguous. With the kernels of the current context.
+void PackedSoftcap(double cap, at::Tensor* x);
+
 // Rows `rows` i32 [n] of a packed table -> [n,K] in its type, f32 for int8 and then without scale.
 at::Tensor PackedRows(const cpu::PackedMatrix& table, const at::Tensor& rows);
 

@@ -4,6 +4,7 @@
 // noise is a stateless function of seed, counter and id, so that every device, batch and tiling
 // draws the same. Formulas: export/paligemma_export/kernels_sample.py.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tanh.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "core/model/ops/kernels.h"
 #include "core/model/ops/linear.h"
+#include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
 namespace {
@@ -23,6 +25,25 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 Tensor Softcap(const Tensor& row, double softcap) {
   return softcap > 0 ? at::tanh(row / softcap) * softcap : row;
+}
+
+// f32 [R,vocab] on the CPU, soft-capped.
+Tensor CappedLogits(const Tensor& hidden, const Tensor& table, const Tensor& table_scale,
+                    const Tensor& table_aux, std::int64_t vocab, double softcap) {
+  Tensor rows = Linear(hidden, table, table_scale, table_aux);
+  if (IsPacked(table)) {
+    if (softcap > 0) {
+      PackedSoftcap(softcap, &rows);
+    }
+    return rows.narrow(1, 0, vocab);
+  }
+  const Tensor raw = rows.narrow(1, 0, vocab).to(at::kCPU);
+  std::vector<Tensor> capped;
+  // Row by row, so that no vector's tail falls elsewhere in another batch.
+  for (std::int64_t r = 0; r < raw.size(0); ++r) {
+    capped.push_back(Softcap(raw[r].contiguous(), softcap));
+  }
+  return capped.empty() ? raw : at::stack(capped);
 }
 
 bool Bit(const int* words, std::int64_t i) {
@@ -145,11 +166,11 @@ Tensors4 sample(const Tensor& hidden, const Tensor& table, const Tensor& table_s
                 const Tensor& table_aux, std::int64_t vocab, double softcap, const Tensor& params0,
                 const Tensor& controls0, const Tensor& masks0, Tensor seen, std::int64_t flags,
                 std::int64_t top) {
-  const Tensor raw = Linear(hidden, table, table_scale, table_aux).narrow(1, 0, vocab).to(at::kCPU);
+  const Tensor capped = CappedLogits(hidden, table, table_scale, table_aux, vocab, softcap);
   const Tensor params = params0.to(at::kCPU), controls = controls0.to(at::kCPU);
   const Tensor masks = masks0.to(at::kCPU);
   Tensor marks = seen.to(at::kCPU);
-  const std::int64_t count = raw.size(0), width = std::clamp<std::int64_t>(top, 0, vocab);
+  const std::int64_t count = capped.size(0), width = std::clamp<std::int64_t>(top, 0, vocab);
   Tensor ids = at::empty({count}, at::kInt);
   Tensor logprobs = at::empty({top >= 0 ? count : 0}, at::kFloat);
   Tensor top_ids = at::empty({count, width}, at::kInt);
@@ -163,8 +184,7 @@ Tensors4 sample(const Tensor& hidden, const Tensor& table, const Tensor& table_s
     if (row.controls[kSeenLine] >= 0) {
       row.seen = marks.mutable_data_ptr<int>() + row.controls[kSeenLine] * marks.size(1);
     }
-    // Row by row, so that no vector's tail falls elsewhere in another batch.
-    const Tensor own = Softcap(raw[r].contiguous(), softcap);
+    const Tensor own = capped[r].contiguous();
     const std::int64_t id = Choose(row, own);
     ids.mutable_data_ptr<int>()[r] = static_cast<int>(id);
     if (row.seen != nullptr && id >= 0) {

@@ -141,6 +141,27 @@ TEST_P(CpuKernelsTest, VisionMatchesTheReference) {
   }
 }
 
+TEST_P(CpuKernelsTest, SamplesTheSameTokensAsTheReference) {
+  constexpr int kVocab = 20'000;
+  const Tensor hidden = at::randn({5, 32});
+  Tensor params = at::zeros({5, 4}), controls = at::full({5, 8}, -1, at::kInt);
+  params.select(1, 1).fill_(1);
+  params.select(1, 3).fill_(1);
+  const Tensor none = at::zeros({0, 0}, at::kInt);
+  for (const auto type : {at::kFloat, at::kChar}) {
+    const Matrix table(kVocab, 32, type);
+    const auto [ids, logprobs, top_ids, top_logprobs] =
+        sample(hidden, table.packed.data, table.scale, table.packed.aux, kVocab, 30, params,
+               controls, none, none, 0, 3);
+    const auto [ids2, logprobs2, top_ids2, top_logprobs2] = sample(
+        hidden, table.data, table.scale, None(), kVocab, 30, params, controls, none, none, 0, 3);
+    EXPECT_TRUE(at::equal(ids, ids2));
+    EXPECT_TRUE(at::equal(top_ids, top_ids2));
+    EXPECT_LT(Difference(logprobs, logprobs2), 1e-5);
+    EXPECT_LT(Difference(top_logprobs, top_logprobs2), 1e-5);
+  }
+}
+
 TEST_P(CpuKernelsTest, AStepsRowIsTheSameAmongOthers) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
     const Tensor h = at::randn({33, 48}), y = at::randn({33, 48}), norm = at::randn({48});
