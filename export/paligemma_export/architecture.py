@@ -195,13 +195,30 @@ _TINY = {
     ),
 }
 
+# The published sizes in small: the proportions of heads, key-value heads and head_dim, the query scale that is
+# head_dim ** -0.5 in two and (hidden / heads) ** -0.5 in the third, windows on even layers, and every image token.
+_SCALED_VISION = VisionArchitecture(hidden=72, layers=2, heads=4, intermediate=270)
+_SCALED = {
+    "scaled-3b": Architecture(hidden=72, layers=4, heads=4, kv_heads=2, head_dim=16, intermediate=288, query_scale=1 / 4),
+    "scaled-10b": Architecture(
+        hidden=112, layers=4, heads=8, kv_heads=4, head_dim=16, intermediate=448, query_scale=1 / 4
+    ),
+    "scaled-28b": Architecture(
+        hidden=72, layers=4, heads=8, kv_heads=4, head_dim=8, intermediate=576, query_scale=1 / 3
+    ),
+}
+
 
 def geometries() -> dict[str, Architecture]:
-    """Name -> architecture: the nine published geometries, then the tiny ones and a middle one for memory tests."""
+    """Name -> architecture: the nine published geometries, the same in small, tiny ones, a middle one for memory tests."""
     result = {}
     for size, base in _SIZES.items():
         for pixels in (224, 448, 896):
             result[f"{size}-{pixels}"] = base.replace(vision=VisionArchitecture(image_size=pixels))
+    for size, base in _SCALED.items():
+        for pixels in (224, 448, 896):
+            vision = dataclasses.replace(_SCALED_VISION, image_size=pixels)
+            result[f"{size}-{pixels}"] = base.replace(vision=vision, vocab=1664, window_mode="hf")
     result.update(_TINY)
     result["tiny"] = _TINY["tiny-a"]
     result["middle"] = Architecture(
