@@ -199,7 +199,9 @@ _TINY = {
 # head_dim ** -0.5 in two and (hidden / heads) ** -0.5 in the third, windows on even layers, and every image token.
 _SCALED_VISION = VisionArchitecture(hidden=72, layers=2, heads=4, intermediate=270)
 _SCALED = {
-    "scaled-3b": Architecture(hidden=72, layers=4, heads=4, kv_heads=2, head_dim=16, intermediate=288, query_scale=1 / 4),
+    "scaled-3b": Architecture(
+        hidden=72, layers=4, heads=4, kv_heads=2, head_dim=16, intermediate=288, query_scale=1 / 4
+    ),
     "scaled-10b": Architecture(
         hidden=112, layers=4, heads=8, kv_heads=4, head_dim=16, intermediate=448, query_scale=1 / 4
     ),
@@ -210,7 +212,7 @@ _SCALED = {
 
 
 def geometries() -> dict[str, Architecture]:
-    """Name -> architecture: the nine published geometries, the same in small, tiny ones, a middle one for memory tests."""
+    """Name -> architecture: the nine published, the same in small, tiny ones, and a middle one for memory tests."""
     result = {}
     for size, base in _SIZES.items():
         for pixels in (224, 448, 896):
