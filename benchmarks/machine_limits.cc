@@ -27,12 +27,17 @@ __attribute__((target("avx2"))) long ReadAll(const char* data, std::size_t bytes
 }
 
 // One statement for each of the sums, kRepeats times; returns something that depends on them all.
+// The empty statements make values that the compiler does not know, and sums that it cannot merge.
 #define PG_PEAK(name, isa, Type, zero, operation, add, result)                \
   __attribute__((target(isa))) float name() {                                 \
     Type a = zero, b = zero;                                                  \
-    asm volatile("" : "+v"(a), "+v"(b)); /* values the compiler knows not */  \
+    asm volatile("" : "+v"(a), "+v"(b));                                      \
     Type sums[kSums];                                                         \
-    _Pragma("GCC unroll 16") for (Type & sum : sums) sum = zero;              \
+    _Pragma("GCC unroll 16") for (Type & sum : sums) {                        \
+      Type own = zero;                                                        \
+      asm volatile("" : "+v"(own));                                           \
+      sum = own;                                                              \
+    }                                                                         \
     for (int i = 0; i < kRepeats; ++i) {                                      \
       _Pragma("GCC unroll 16") for (Type & sum : sums) sum = operation;       \
     }                                                                         \
