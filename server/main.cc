@@ -76,15 +76,19 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
   if (const Status bound = (*serving)->Bind(); !bound.ok()) return Fail(bound);
   // Beside, so that a signal is heard meanwhile.
   auto loading = std::async(std::launch::async, [&serving] { return (*serving)->Load(); });
-  while (loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
-    if (!WaitForSignal(signals, std::chrono::milliseconds(50))) continue;
+  const auto is_loading = [&loading] {
+    return loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
+  };
+  bool told = false;
+  while (!told && is_loading()) told = WaitForSignal(signals, std::chrono::milliseconds(50));
+  if (is_loading()) {
     paligemma::LogInfo("stopped while the model was being loaded");
     (*serving)->Abandon();
     Leave(kOk);
   }
   if (const Status loaded = loading.get(); !loaded.ok()) return Fail(loaded);
   int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  if (!told) sigwait(&signals, &signal_number);  // else it came just as the model was ready
   (*serving)->Drain(
       [&signals](std::chrono::milliseconds wait) { return WaitForSignal(signals, wait); });
   Leave(kOk);
