@@ -63,6 +63,12 @@ def test_make_targets_exist(page: str) -> None:
         assert target in targets, f"make {target}"
 
 
+def test_the_index_names_every_page() -> None:
+    index = references.read("docs/README.md")
+    pages = [Path(page).name for page in PAGES if page.startswith("docs/") and page != "docs/README.md"]
+    assert [page for page in pages if f"({page})" not in index] == []
+
+
 def test_readme_names_every_rpc() -> None:
     readme = references.read("README.md")
     rpcs = [
