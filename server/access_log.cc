@@ -54,6 +54,7 @@ Json ToJson(const AccessRecord& record, bool with_content) {
   json["output_tokens"] = record.usage.output_tokens;
   json["response_bytes"] = record.response_bytes;
   json["peer"] = record.peer;
+  if (!record.tenant.empty()) json["tenant"] = record.tenant;
   if (record.attempt > 0) json["attempt"] = record.attempt;
   if (!record.tags.empty()) json["tags"] = record.tags;
   if (with_content) {

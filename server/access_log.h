@@ -17,7 +17,7 @@
 namespace paligemma {
 
 struct AccessRecord {
-  std::string request_id, trace_id, rpc, model, peer;
+  std::string request_id, trace_id, rpc, model, tenant, peer;
   Status status;
   Duration duration{};
   RequestTiming timing;

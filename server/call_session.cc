@@ -12,7 +12,6 @@ constexpr size_t kMaxPeerBytes = 64;
 // up, by a hundredth at most, and then resets the call by itself.
 constexpr int kRoundedShare = 100;
 constexpr std::chrono::milliseconds kClockError{5};
-constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 
 // How a refusal is counted.
 Rejection RejectionOf(Reason reason) {
@@ -25,6 +24,9 @@ Rejection RejectionOf(Reason reason) {
       return Rejection::kDraining;
     case Reason::kModelLoading:
       return Rejection::kLoading;
+    case Reason::kCredentialsInvalid:
+    case Reason::kPermissionDenied:
+      return Rejection::kUnauthorized;
     case Reason::kImageTooLarge:
     case Reason::kPromptTooLong:
       return Rejection::kTooLarge;
@@ -53,8 +55,8 @@ int AttemptOf(const rpc::Call& call) {
 }  // namespace
 
 CallSession::CallSession(const ServiceDependencies& dependencies, const rpc::Call& call,
-                         std::string rpc)
-    : dependencies_(dependencies), started_(Clock::Real()->Now()) {
+                         std::string_view service, std::string rpc)
+    : dependencies_(dependencies), service_(service), started_(Clock::Real()->Now()) {
   record_.rpc = std::move(rpc);
   record_.request_id = RequestIdOr(call.Metadata("x-request-id"));
   record_.trace_id = TraceIdOf(call.Metadata("traceparent"));
@@ -62,8 +64,15 @@ CallSession::CallSession(const ServiceDependencies& dependencies, const rpc::Cal
   record_.model = dependencies_.model->name();
   record_.attempt = AttemptOf(call);
   if (dependencies_.metrics == nullptr) return;
-  dependencies_.metrics->RpcStarted(kServiceName, record_.rpc);
-  dependencies_.metrics->RpcMessage(kServiceName, record_.rpc, /*sent=*/false);
+  dependencies_.metrics->RpcStarted(service_, record_.rpc);
+  dependencies_.metrics->RpcMessage(service_, record_.rpc, /*sent=*/false);
+}
+
+Status CallSession::Authenticate(const rpc::Call& call, Right right) {
+  if (dependencies_.tokens == nullptr) return OkStatus();
+  PG_ASSIGN_OR_RETURN(pass_, dependencies_.tokens->Admit(call.Metadata("authorization"), right));
+  record_.tenant = pass_->tenant();
+  return OkStatus();
 }
 
 StatusOr<std::shared_ptr<const ServedModel::Loaded>> CallSession::Admit() const {
@@ -116,6 +125,20 @@ void CallSession::Note(const RequestResult& result) {
   }
 }
 
+void CallSession::NotePostprocess(Duration spent, v1::GenerationInfo* info) {
+  for (RequestTiming* timing : {&record_.timing, &spent_.timing}) {
+    timing->postprocess += spent;
+    timing->total += spent;
+  }
+  if (info != nullptr) FillTiming(record_.timing, info->mutable_timing());
+}
+
+void CallSession::NoteMessage() {
+  streamed_ = true;
+  if (dependencies_.metrics == nullptr) return;
+  dependencies_.metrics->RpcMessage(service_, record_.rpc, /*sent=*/true);
+}
+
 Status CallSession::CheckSize(size_t bytes) const {
   const auto limit = static_cast<size_t>(dependencies_.config->max_response_bytes);
   if (bytes <= limit) return OkStatus();
@@ -141,11 +164,11 @@ void CallSession::Count() {
   const Status& status = record_.status;
   const int code = static_cast<int>(
       status.ok() || status.reason() != Reason::kNone ? status.code() : StatusCode::kInternal);
-  metrics.RpcHandled(kServiceName, record_.rpc, code, record_.duration);
-  if (status.ok()) metrics.RpcMessage(kServiceName, record_.rpc, /*sent=*/true);
+  metrics.RpcHandled(service_, record_.rpc, code, record_.duration);
+  if (status.ok() && !streamed_) metrics.RpcMessage(service_, record_.rpc, /*sent=*/true);
   if (accepted_) {
     metrics.RequestFinished(context_.method, status, spent_);
-  } else {
+  } else if (!status.ok()) {
     metrics.RequestRejected(RejectionOf(status.reason()));
   }
 }

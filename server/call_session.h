@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One call of PaliGemmaService beside its transport: its identity, its admission, its log line.
+// One call of our services beside its transport: its identity, its admission, its log line.
 #ifndef SERVER_CALL_SESSION_H_
 #define SERVER_CALL_SESSION_H_
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/metrics/metrics.h"
 #include "server/access_log.h"
+#include "server/auth_tokens.h"
 #include "server/lifecycle.h"
 #include "server/request_parser.h"
 #include "server/rpc/call.h"
@@ -22,16 +24,21 @@ struct ServiceDependencies {
   const Lifecycle* lifecycle = nullptr;
   const ServedModel* model = nullptr;
   const AccessLog* log = nullptr;
-  Metrics* metrics = nullptr;  // may be null
+  Metrics* metrics = nullptr;    // may be null
+  AuthTokens* tokens = nullptr;  // null: everybody may call
 };
 
 // Thread compatible: the arrival's thread fills it, then the sink's calls, one at a time.
 class CallSession {
  public:
-  CallSession(const ServiceDependencies& dependencies, const rpc::Call& call, std::string rpc);
+  // `service` and `rpc` as in the metrics: "paligemma.v1.PaliGemmaService", "Caption".
+  CallSession(const ServiceDependencies& dependencies, const rpc::Call& call,
+              std::string_view service, std::string rpc);
 
   const std::string& request_id() const { return record_.request_id; }
 
+  // Whether the client may call. OK for everybody when there are no tokens.
+  Status Authenticate(const rpc::Call& call, Right right);
   // Whether the server takes calls now; and the loaded model then.
   StatusOr<std::shared_ptr<const ServedModel::Loaded>> Admit() const;
 
@@ -47,6 +54,11 @@ class CallSession {
   void NoteRefused() { accepted_ = false; }
   // Tokens that a stream just got.
   void NoteDelta(int num_tokens);
+  // Time that went into making the response, written into it and kept for log and metrics. `info`
+  // may be null. After Note().
+  void NotePostprocess(Duration spent, v1::GenerationInfo* info);
+  // A message of a stream was lined up.
+  void NoteMessage();
 
   // OK, or RESPONSE_TOO_LARGE.
   Status CheckSize(size_t bytes) const;
@@ -64,6 +76,7 @@ class CallSession {
   void Count();
 
   const ServiceDependencies& dependencies_;
+  const std::string_view service_;
   const TimePoint started_;
   bool accepted_ = false;
   TimePoint deadline_ = TimePoint::max();
@@ -71,6 +84,8 @@ class CallSession {
   AccessRecord record_;
   ResponseContext context_;
   RequestResult spent_;  // usage, timing and finish reasons only
+  std::shared_ptr<const AuthTokens::Pass> pass_;
+  bool streamed_ = false;
 };
 
 }  // namespace paligemma

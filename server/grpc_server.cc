@@ -6,6 +6,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include "server/rpc/message.h"
 #include "server/tls_files.h"
 
 namespace paligemma {
@@ -62,12 +63,15 @@ void SetChannelArguments(const ServerConfig& config, int max_images, grpc::Serve
 }  // namespace
 
 GrpcServer::GrpcServer(const ServiceDependencies& dependencies)
-    : paligemma_(dependencies, &registry_), models_(dependencies, &registry_) {}
+    : paligemma_(dependencies, &registry_),
+      models_(dependencies, &registry_),
+      unknown_(dependencies, &registry_) {}
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencies& dependencies) {
   const ServerConfig& config = *dependencies.config;
   PG_ASSIGN_OR_RETURN(auto credentials, Credentials(config));
   grpc::EnableDefaultHealthCheckService(true);
+  rpc::TakeProtobufLog();
   std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -76,6 +80,7 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   builder.AddListeningPort(config.listen, std::move(credentials), &self->port_);
   builder.RegisterService(self->paligemma_.service());
   builder.RegisterService(self->models_.service());
+  builder.RegisterAsyncGenericService(self->unknown_.service());
   self->threads_ = std::make_unique<rpc::CompletionThreads>(&builder, kNumThreads);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
@@ -85,6 +90,7 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   self->SetHealth(dependencies.lifecycle->ready(), dependencies.lifecycle->live());
   self->paligemma_.Start(self->threads_->queues());
   self->models_.Start(self->threads_->queues());
+  self->unknown_.Start(self->threads_->queues());
   self->threads_->Start();
   return self;
 }

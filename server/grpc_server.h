@@ -11,6 +11,7 @@
 #include "server/model_service.h"
 #include "server/paligemma_service.h"
 #include "server/rpc/completion_threads.h"
+#include "server/unknown_methods.h"
 
 namespace paligemma {
 
@@ -40,6 +41,7 @@ class GrpcServer {
   rpc::CallRegistry registry_;
   PaliGemmaServiceHandler paligemma_;
   ModelServiceHandler models_;
+  UnknownMethodHandler unknown_;
   std::unique_ptr<rpc::CompletionThreads> threads_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;

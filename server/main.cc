@@ -16,8 +16,11 @@
 #include "core/bundle/manifest.h"
 #include "core/model/device.h"
 #include "server/access_log.h"
+#include "server/auth_tokens.h"
+#include "server/build_info.h"
 #include "server/config_loader.h"
 #include "server/serving.h"
+#include "server/tls_files.h"
 
 namespace {
 
@@ -58,6 +61,14 @@ int Fail(const Status& status) {
 int ValidateOnly(const paligemma::ServerConfig& config) {
   const auto manifest = paligemma::LoadManifest(config.model);
   if (!manifest.ok()) return Fail(manifest.status());
+  if (!config.tls_cert.empty()) {
+    if (const auto files = paligemma::ReadTlsFiles(config); !files.ok())
+      return Fail(files.status());
+  }
+  if (!config.auth_tokens_file.empty()) {
+    const auto tokens = paligemma::AuthTokens::Load(config.auth_tokens_file);
+    if (!tokens.ok()) return Fail(tokens.status());
+  }
   std::cout << paligemma::ConfigToJson(config);
   return kOk;
 }
@@ -106,7 +117,8 @@ int main(int argc, char** argv) {
     return kOk;
   }
   if (config.version) {
-    std::cout << "paligemma-server " << paligemma::ServerVersion() << ", reads bundle formats 1 to "
+    std::cout << "paligemma-server " << paligemma::kBuildInfo.version << " (commit "
+              << paligemma::kBuildInfo.commit << "), reads bundle formats 1 to "
               << paligemma::kBundleFormat << "\n";
     return kOk;
   }

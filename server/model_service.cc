@@ -5,6 +5,7 @@
 #include <string>
 
 #include "server/object_fields.h"
+#include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
 
 namespace paligemma {
@@ -46,29 +47,33 @@ void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelL
   }
 }
 
+template <typename Request, typename Response, typename Answer>
+StatusOr<Response> AnswerCall(const ServiceDependencies& dependencies, rpc::UnaryCall* call,
+                              CallSession* session, Answer answer) {
+  PG_RETURN_IF_ERROR(session->Authenticate(*call, Right::kModels));
+  Request request;
+  PG_RETURN_IF_ERROR(rpc::ParseMessage(call->request(), &request));
+  return answer(dependencies, request);
+}
+
 // A call of this service is answered at once, on the queue's thread.
 template <typename Request, typename Response, typename ArmMethod, typename Answer>
 void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* registry,
                  const char* name, ArmMethod arm, Answer answer,
                  const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
-  using Call = rpc::UnaryCall<Request, Response>;
-  auto method = std::make_shared<typename Call::Method>();
+  auto method = std::make_shared<rpc::UnaryCall::Method>();
   method->arm = std::move(arm);
   method->registry = registry;
-  method->handle = [&dependencies, name, answer](std::shared_ptr<Call> call) {
-    const TimePoint started = Clock::Real()->Now();
-    if (dependencies.metrics != nullptr) dependencies.metrics->RpcStarted(kService, name);
-    const std::string id = RequestIdOr(call->Metadata("x-request-id"));
-    const StatusOr<Response> response = answer(dependencies, call->request());
-    const Status status = response.status();
-    if (dependencies.metrics != nullptr) {
-      dependencies.metrics->RpcHandled(kService, name, static_cast<int>(status.code()),
-                                       Clock::Real()->Now() - started);
-    }
-    call->Finish(ToGrpcStatus(status, id), response.ok() ? *response : Response(),
-                 {{"x-request-id", id}});
+  method->handle = [&dependencies, name, answer](std::shared_ptr<rpc::UnaryCall> call) {
+    CallSession session(dependencies, *call, kService, name);
+    const StatusOr<Response> response =
+        AnswerCall<Request, Response>(dependencies, call.get(), &session, answer);
+    const grpc::ByteBuffer bytes =
+        response.ok() ? rpc::SerializeMessage(*response) : grpc::ByteBuffer();
+    const CallSession::Outcome outcome = session.Finish(response.status(), bytes.Length());
+    call->Finish(outcome.status, bytes, outcome.trailers);
   };
-  for (const auto& queue : queues) Call::Arm(method, queue.get());
+  for (const auto& queue : queues) rpc::UnaryCall::Arm(method, queue.get());
 }
 
 }  // namespace

@@ -34,7 +34,9 @@ class ModelServiceHandler {
  private:
   const ServiceDependencies& dependencies_;
   rpc::CallRegistry* const registry_;
-  v1::ModelService::AsyncService service_;
+  v1::ModelService::WithRawMethod_ListModels<
+      v1::ModelService::WithRawMethod_GetModel<v1::ModelService::Service>>
+      service_;
 };
 
 }  // namespace paligemma

@@ -4,12 +4,15 @@
 #include <string>
 #include <utility>
 
+#include "server/access_log.h"
+#include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
 #include "server/stream_sink.h"
 
 namespace paligemma {
 namespace {
 
+constexpr char kService[] = "paligemma.v1.PaliGemmaService";
 constexpr char kModelMetadata[] = "x-paligemma-model";
 
 const std::string& ModelOf(const v1::TaskRequest& task) {
@@ -40,7 +43,7 @@ const std::string& ModelOf(const v1::StreamGenerateRequest& request) {
   return ModelOf(request.task());
 }
 
-// Admission and parsing, alike for unary and streamed calls.
+// Credentials, admission and parsing, alike for unary and streamed calls.
 struct Accepted {
   std::shared_ptr<const ServedModel::Loaded> model;
   paligemma::Request request;
@@ -48,23 +51,24 @@ struct Accepted {
 
 template <typename Proto>
 StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Call& call,
-                          Proto* proto, CallSession* session) {
+                          grpc::ByteBuffer* bytes, CallSession* session) {
+  PG_RETURN_IF_ERROR(session->Authenticate(call, Right::kGenerate));
   Accepted accepted;
   PG_ASSIGN_OR_RETURN(accepted.model, session->Admit());
+  Proto proto;
+  PG_RETURN_IF_ERROR(rpc::ParseMessage(bytes, &proto));
   const ParserOptions& options = dependencies.model->parser_options();
-  PG_RETURN_IF_ERROR(CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(*proto), options));
-  PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ParseRequest(proto, options, Clock::Real()->Now()));
+  PG_RETURN_IF_ERROR(CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(proto), options));
+  PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ParseRequest(&proto, options, Clock::Real()->Now()));
   session->Accept(call, &parsed);
   accepted.request = std::move(parsed.request);
   return accepted;
 }
 
-template <typename Request, typename Response>
+template <typename Response>
 class UnarySink : public ResponseSink {
  public:
-  using Call = rpc::UnaryCall<Request, Response>;
-
-  UnarySink(std::shared_ptr<Call> call, std::unique_ptr<CallSession> session,
+  UnarySink(std::shared_ptr<rpc::UnaryCall> call, std::unique_ptr<CallSession> session,
             std::shared_ptr<const ServedModel::Loaded> model)
       : call_(std::move(call)), session_(std::move(session)), model_(std::move(model)) {}
 
@@ -77,18 +81,22 @@ class UnarySink : public ResponseSink {
     Response response;
     size_t bytes = 0;
     if (status.ok()) {
+      const TimePoint began = Clock::Real()->Now();
       status = model_->builder->Build(session_->response_context(), std::move(result), &response);
+      session_->NotePostprocess(Clock::Real()->Now() - began, InfoOf(&response));
     }
     if (status.ok()) {
       bytes = response.ByteSizeLong();
       status = session_->CheckSize(bytes);
     }
     const CallSession::Outcome outcome = session_->Finish(status, bytes);
-    call_->Finish(outcome.status, response, outcome.trailers);
+    call_->Finish(outcome.status,
+                  outcome.status.ok() ? rpc::SerializeMessage(response) : grpc::ByteBuffer(),
+                  outcome.trailers);
   }
 
  private:
-  const std::shared_ptr<Call> call_;
+  const std::shared_ptr<rpc::UnaryCall> call_;
   const std::unique_ptr<CallSession> session_;
   const std::shared_ptr<const ServedModel::Loaded> model_;
 };
@@ -112,42 +120,33 @@ void Submit(Accepted accepted, const std::shared_ptr<Call>& call, const std::sha
 
 template <typename Request, typename Response>
 void HandleUnary(const ServiceDependencies& dependencies, const char* name,
-                 const std::shared_ptr<rpc::UnaryCall<Request, Response>>& call) {
-  auto session = std::make_unique<CallSession>(dependencies, *call, name);
-  StatusOr<Accepted> accepted = Accept(dependencies, *call, &call->request(), session.get());
+                 const std::shared_ptr<rpc::UnaryCall>& call) {
+  auto session = std::make_unique<CallSession>(dependencies, *call, kService, name);
+  StatusOr<Accepted> accepted =
+      Accept<Request>(dependencies, *call, call->request(), session.get());
   if (!accepted.ok()) {
     const CallSession::Outcome outcome = session->Finish(accepted.status(), 0);
-    call->Finish(outcome.status, Response(), outcome.trailers);
+    call->Finish(outcome.status, {}, outcome.trailers);
     return;
   }
   CallSession* const borrowed = session.get();
   const auto sink =
-      std::make_shared<UnarySink<Request, Response>>(call, std::move(session), accepted->model);
+      std::make_shared<UnarySink<Response>>(call, std::move(session), accepted->model);
   Submit(std::move(*accepted), call, sink, borrowed, [](Backend::Handle) {});
-}
-
-// The picture's size, when it takes no decoding to know.
-ImageInfo SizeOf(const paligemma::Request& request) {
-  ImageInfo info;
-  if (request.images.size() == 1 && request.images.front().is_raw) {
-    info.width = request.images.front().raw.width;
-    info.height = request.images.front().raw.height;
-  }
-  return info;
 }
 
 void HandleStream(const ServiceDependencies& dependencies,
                   const std::shared_ptr<StreamGenerateCall>& call) {
-  auto session = std::make_unique<CallSession>(dependencies, *call, "StreamGenerate");
-  StatusOr<Accepted> accepted = Accept(dependencies, *call, &call->request(), session.get());
+  auto session = std::make_unique<CallSession>(dependencies, *call, kService, "StreamGenerate");
+  StatusOr<Accepted> accepted =
+      Accept<v1::StreamGenerateRequest>(dependencies, *call, call->request(), session.get());
   if (!accepted.ok()) {
     CallSession::Outcome outcome = session->Finish(accepted.status(), 0);
     call->Finish(std::move(outcome.status), std::move(outcome.trailers));
     return;
   }
   CallSession* const borrowed = session.get();
-  const auto sink = std::make_shared<StreamSink>(call, std::move(session), accepted->model,
-                                                 SizeOf(accepted->request));
+  const auto sink = std::make_shared<StreamSink>(call, std::move(session), accepted->model);
   Submit(std::move(*accepted), call, sink, borrowed,
          [&sink](Backend::Handle handle) { sink->SetHandle(handle); });
 }
@@ -158,24 +157,23 @@ template <typename Request, typename Response, typename ArmMethod>
 void PaliGemmaServiceHandler::StartUnary(
     const char* name, ArmMethod method,
     const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
-  using Call = rpc::UnaryCall<Request, Response>;
-  auto description = std::make_shared<typename Call::Method>();
-  description->arm = [this, method](grpc::ServerContext* context, Request* request,
-                                    typename Call::Writer* writer,
+  auto description = std::make_shared<rpc::UnaryCall::Method>();
+  description->arm = [this, method](grpc::ServerContext* context, grpc::ByteBuffer* request,
+                                    rpc::UnaryCall::Writer* writer,
                                     grpc::ServerCompletionQueue* queue, void* tag) {
     (service_.*method)(context, request, writer, queue, queue, tag);
   };
-  description->handle = [this, name](std::shared_ptr<Call> call) {
+  description->handle = [this, name](std::shared_ptr<rpc::UnaryCall> call) {
     HandleUnary<Request, Response>(dependencies_, name, call);
   };
   description->registry = registry_;
-  for (const auto& queue : queues) Call::Arm(description, queue.get());
+  for (const auto& queue : queues) rpc::UnaryCall::Arm(description, queue.get());
 }
 
 void PaliGemmaServiceHandler::StartStream(
     const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
   auto description = std::make_shared<StreamGenerateCall::Method>();
-  description->arm = [this](grpc::ServerContext* context, v1::StreamGenerateRequest* request,
+  description->arm = [this](grpc::ServerContext* context, grpc::ByteBuffer* request,
                             StreamGenerateCall::Writer* writer, grpc::ServerCompletionQueue* queue,
                             void* tag) {
     service_.RequestStreamGenerate(context, request, writer, queue, queue, tag);
@@ -185,12 +183,16 @@ void PaliGemmaServiceHandler::StartStream(
   };
   description->registry = registry_;
   description->stall_timeout = dependencies_.config->stall_timeout;
+  description->on_stall = [](const StreamGenerateCall& call) {
+    LogWarning("a client reads nothing and is cut off: " + call.Metadata("x-request-id") + " " +
+               call.context().peer());
+  };
   for (const auto& queue : queues) StreamGenerateCall::Arm(description, queue.get());
 }
 
 void PaliGemmaServiceHandler::Start(
     const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
-  using S = v1::PaliGemmaService::AsyncService;
+  using S = RawService;
   StartUnary<v1::CaptionRequest, v1::CaptionResponse>("Caption", &S::RequestCaption, queues);
   StartUnary<v1::AnswerRequest, v1::AnswerResponse>("Answer", &S::RequestAnswer, queues);
   StartUnary<v1::DetectRequest, v1::DetectResponse>("Detect", &S::RequestDetect, queues);

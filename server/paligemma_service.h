@@ -28,6 +28,15 @@ class PaliGemmaServiceHandler {
   void Start(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
 
  private:
+  // Methods that hand over bytes, since we parse them ourselves.
+  template <typename Base>
+  using Raw = v1::PaliGemmaService::WithRawMethod_Caption<
+      v1::PaliGemmaService::WithRawMethod_Answer<v1::PaliGemmaService::WithRawMethod_Segment<
+          v1::PaliGemmaService::WithRawMethod_Detect<v1::PaliGemmaService::WithRawMethod_ReadText<
+              v1::PaliGemmaService::WithRawMethod_Generate<
+                  v1::PaliGemmaService::WithRawMethod_StreamGenerate<Base>>>>>>>;
+  using RawService = Raw<v1::PaliGemmaService::Service>;
+
   template <typename Request, typename Response, typename ArmMethod>
   void StartUnary(const char* name, ArmMethod method,
                   const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
@@ -35,7 +44,7 @@ class PaliGemmaServiceHandler {
 
   const ServiceDependencies& dependencies_;
   rpc::CallRegistry* const registry_;
-  v1::PaliGemmaService::AsyncService service_;
+  RawService service_;
 };
 
 }  // namespace paligemma

@@ -84,18 +84,6 @@ Status ReadMaskOptions(const v1::SegmentRequest& proto, ResponseOptions* out) {
   return OkStatus();
 }
 
-// The error's field, seen from the request around it.
-Status WithPathPrefix(const Status& status, const std::string& prefix) {
-  Status::Metadata metadata = status.metadata();
-  std::string message = status.message();
-  for (auto& [key, value] : metadata) {
-    if (key != "field") continue;
-    if (message.starts_with(value)) message = prefix + message;
-    value = prefix + value;
-  }
-  return Status(status.code(), status.reason(), std::move(message), std::move(metadata));
-}
-
 }  // namespace
 
 StatusOr<ParsedRequest> ParseRequest(v1::CaptionRequest* proto, const ParserOptions& options,
@@ -197,6 +185,37 @@ StatusOr<ParsedRequest> ParseRequest(v1::StreamGenerateRequest* proto, const Par
   if (!parsed.ok()) return WithPathPrefix(parsed.status(), names[task->task_case()]);
   parsed->response.omit_streamed_masks = proto->omit_streamed_masks();
   return parsed;
+}
+
+std::string TaskPath(Method method) {
+  switch (method) {
+    case Method::kCaption:
+      return "task.caption.";
+    case Method::kAnswer:
+      return "task.answer.";
+    case Method::kDetect:
+      return "task.detect.";
+    case Method::kSegment:
+      return "task.segment.";
+    case Method::kRead:
+      return "task.read_text.";
+    case Method::kGenerate:
+      break;
+  }
+  return "task.generate.";
+}
+
+Status WithPathPrefix(const Status& status, const std::string& prefix) {
+  if (status.ok()) return status;
+  Status::Metadata metadata = status.metadata();
+  std::string message = status.message();
+  for (auto& [key, value] : metadata) {
+    if (key != "field" || value.starts_with(prefix)) continue;
+    if (message.starts_with(value)) message = prefix + message;
+    value = prefix + value;
+  }
+  return Status(status.code(), status.reason(), std::move(message), std::move(metadata))
+      .WithRetryAfter(status.retry_after());
 }
 
 Status CheckModelMetadata(const std::string& metadata, const std::string& model,

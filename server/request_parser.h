@@ -59,6 +59,11 @@ StatusOr<ParsedRequest> ParseRequest(v1::GenerateRequest* request, const ParserO
 StatusOr<ParsedRequest> ParseRequest(v1::StreamGenerateRequest* request,
                                      const ParserOptions& options, TimePoint now);
 
+// Where a streamed request holds a method's own: "task.caption.".
+std::string TaskPath(Method method);
+// The error's field, seen from the request around it.
+Status WithPathPrefix(const Status& status, const std::string& prefix);
+
 // Checks the name that `x-paligemma-model` repeats (empty: none) against the request's.
 Status CheckModelMetadata(const std::string& metadata, const std::string& model,
                           const ParserOptions& options);

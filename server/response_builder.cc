@@ -43,17 +43,6 @@ void FillUsage(const RequestUsage& usage, v1::Usage* out) {
   out->set_output_token_count(usage.output_tokens);
 }
 
-void FillTiming(const RequestTiming& timing, v1::Timing* out) {
-  SetDuration(timing.queue, out->mutable_queue_duration());
-  SetDuration(timing.preprocess, out->mutable_preprocess_duration());
-  SetDuration(timing.vision, out->mutable_vision_duration());
-  SetDuration(timing.prefill, out->mutable_prefill_duration());
-  SetDuration(timing.decode, out->mutable_decode_duration());
-  SetDuration(timing.postprocess, out->mutable_postprocess_duration());
-  SetDuration(timing.first_token, out->mutable_first_token_duration());
-  SetDuration(timing.total, out->mutable_total_duration());
-}
-
 // The sequences, the most probable first; without log-probabilities, as they were drawn.
 std::vector<const SequenceResult*> BestFirst(const RequestResult& result) {
   std::vector<const SequenceResult*> order;
@@ -74,6 +63,36 @@ FinishReason OverallFinish(const RequestResult& result) {
 Status NoSequences() { return InternalError("the engine returned no sequence"); }
 
 }  // namespace
+
+void FillTiming(const RequestTiming& timing, v1::Timing* out) {
+  SetDuration(timing.queue, out->mutable_queue_duration());
+  SetDuration(timing.preprocess, out->mutable_preprocess_duration());
+  SetDuration(timing.vision, out->mutable_vision_duration());
+  SetDuration(timing.prefill, out->mutable_prefill_duration());
+  SetDuration(timing.decode, out->mutable_decode_duration());
+  SetDuration(timing.postprocess, out->mutable_postprocess_duration());
+  SetDuration(timing.first_token, out->mutable_first_token_duration());
+  SetDuration(timing.total, out->mutable_total_duration());
+}
+
+v1::GenerationInfo* InfoOf(v1::TaskResponse* response) {
+  switch (response->result_case()) {
+    case v1::TaskResponse::kCaption:
+      return InfoOf(response->mutable_caption());
+    case v1::TaskResponse::kAnswer:
+      return InfoOf(response->mutable_answer());
+    case v1::TaskResponse::kSegment:
+      return InfoOf(response->mutable_segment());
+    case v1::TaskResponse::kDetect:
+      return InfoOf(response->mutable_detect());
+    case v1::TaskResponse::kReadText:
+      return InfoOf(response->mutable_read_text());
+    case v1::TaskResponse::kGenerate:
+    case v1::TaskResponse::RESULT_NOT_SET:
+      break;
+  }
+  return InfoOf(response->mutable_generate());
+}
 
 void ResponseBuilder::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
                                   google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const {

@@ -29,6 +29,15 @@ struct ResponseContext {
   ResponseOptions options;
 };
 
+void FillTiming(const RequestTiming& timing, v1::Timing* out);
+
+// Where a task's response says how it was made.
+v1::GenerationInfo* InfoOf(v1::TaskResponse* response);
+template <typename Response>
+v1::GenerationInfo* InfoOf(Response* response) {
+  return response->mutable_info();
+}
+
 class ResponseBuilder {
  public:
   struct Options {

@@ -51,6 +51,8 @@ void CheckNumbers(const ServerConfig& c, std::vector<std::string>* problems) {
   CheckRange("max-batch-tokens", c.max_batch_tokens, 1, kMany, problems);
   CheckRange("max-vision-batch", c.max_vision_batch, 1, 256, problems);
   CheckRange("max-queued", c.max_queued, 1, kMany, problems);
+  CheckRange("max-queued-tokens", c.max_queued_tokens, 0, 1024 * kMany, problems);
+  CheckRange("max-queued-bytes", c.max_queued_bytes, kMany, 1024 * kMany, problems);
   CheckRange("max-image-bytes", c.max_image_bytes, 1024, 256 * kMany, problems);
   CheckRange("max-image-pixels", c.max_image_pixels, 1024, 1024 * kMany, problems);
   CheckRange("max-response-bytes", c.max_response_bytes, 65536, 1024 * kMany, problems);

@@ -32,6 +32,8 @@ struct ServerConfig {
   std::int64_t max_vision_batch = 8;
   Millis max_batch_delay{5};
   std::int64_t max_queued = 256;
+  std::int64_t max_queued_tokens = 0;
+  std::int64_t max_queued_bytes = 1 << 30;
   std::int64_t max_image_bytes = 16 << 20;
   std::int64_t max_image_pixels = 40'000'000;
   std::int64_t max_response_bytes = (4 << 20) - (64 << 10);
@@ -45,6 +47,7 @@ struct ServerConfig {
   bool log_content = false;
   bool allow_ignore_eos = false;
   std::string tls_cert, tls_key, tls_client_ca;
+  std::string auth_tokens_file;
   std::string log_format = "text";
   std::string log_level = "info";
   bool reflection = true;
@@ -93,6 +96,11 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.max_batch_delay);
   visit(S{"max-queued", "N", "requests that wait; more are refused with SERVER_OVERLOADED"},
         config.max_queued);
+  visit(S{"max-queued-tokens", "N",
+          "prompt tokens that wait, pictures included; 0: max-queued prompts with one picture"},
+        config.max_queued_tokens);
+  visit(S{"max-queued-bytes", "N", "bytes of pictures and text that wait"},
+        config.max_queued_bytes);
   visit(S{"max-image-bytes", "N", "bytes of one encoded image"}, config.max_image_bytes);
   visit(S{"max-image-pixels", "N", "pixels of one decoded image"}, config.max_image_pixels);
   visit(S{"max-response-bytes", "N", "bytes of one response; the default suits default clients"},
@@ -117,6 +125,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"tls-key", "FILE", "PEM private key"}, config.tls_key);
   visit(S{"tls-client-ca", "FILE", "PEM roots; clients must show a certificate of theirs"},
         config.tls_client_ca);
+  visit(S{"auth-tokens-file", "FILE",
+          "calls must bring a bearer token whose hash stands in this file; read again on change"},
+        config.auth_tokens_file);
   visit(S{"log-format", "text|json", "one line per event"}, config.log_format);
   visit(S{"log-level", "LEVEL", "debug, info, warn or error"}, config.log_level);
   visit(S{"reflection", "", "answer the gRPC reflection service"}, config.reflection);

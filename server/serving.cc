@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "core/model/torchscript_runner.h"
+#include "server/build_info.h"
 #include "server/model_pipeline.h"
+#include "server/tls_files.h"
 
 namespace paligemma {
 namespace {
@@ -43,7 +45,10 @@ int GrantedCpus() {
 
 MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   MetricsInfo info;
-  info.version = ServerVersion();
+  info.version = kBuildInfo.version;
+  info.commit = kBuildInfo.commit;
+  info.torch = TorchVersion();
+  info.cuda = CudaVersion();
   info.model = model.name();
   info.revision = model.manifest().revision;
   info.dtype = model.manifest().dtype;
@@ -63,6 +68,12 @@ DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest
   DispatcherOptions options;
   options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8);
   options.max_queued = static_cast<int>(config.max_queued);
+  // A prompt's text is short beside its picture.
+  constexpr std::int64_t kTextTokens = 64;
+  options.max_queued_tokens = config.max_queued_tokens > 0
+                                  ? config.max_queued_tokens
+                                  : config.max_queued * (manifest.image.tokens + kTextTokens);
+  options.max_queued_bytes = config.max_queued_bytes;
   options.tokens_per_image = manifest.image.tokens;
   options.scheduler.max_running = static_cast<int>(config.max_running);
   options.scheduler.max_batch_tokens = static_cast<int>(config.max_batch_tokens);
@@ -82,18 +93,21 @@ std::string Rounded(double value) {
 
 }  // namespace
 
-const char* ServerVersion() { return PALIGEMMA_VERSION; }
-
-Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest)
+Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
+                 std::unique_ptr<AuthTokens> tokens)
     : config_(config),
       device_(device),
       num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : GrantedCpus()),
       model_(std::make_unique<ServedModel>(std::move(manifest), config)),
       log_(config),
+      tokens_(std::move(tokens)),
       metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
       dispatcher_(std::make_shared<Dispatcher>(
           DispatcherOptionsOf(config, model_->manifest(), num_threads_), metrics_.get())) {
-  dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get()};
+  if (!config.tls_cert.empty()) {
+    if (const auto files = ReadTlsFiles(config); files.ok()) certificate_expiry_ = files->expiry;
+  }
+  dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get(), tokens_.get()};
 }
 
 Serving::~Serving() {
@@ -107,7 +121,15 @@ Serving::~Serving() {
 StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
                                                    const DeviceChoice& device) {
   PG_ASSIGN_OR_RETURN(Manifest manifest, LoadManifest(config.model));
-  return std::unique_ptr<Serving>(new Serving(config, device, std::move(manifest)));
+  std::unique_ptr<AuthTokens> tokens;
+  if (!config.auth_tokens_file.empty()) {
+    PG_ASSIGN_OR_RETURN(tokens, AuthTokens::Load(config.auth_tokens_file));
+    if (config.tls_cert.empty()) {
+      LogWarning("--auth-tokens-file without --tls-cert: tokens cross the network as plain text");
+    }
+  }
+  return std::unique_ptr<Serving>(
+      new Serving(config, device, std::move(manifest), std::move(tokens)));
 }
 
 std::string Serving::MetricsText() {
@@ -118,6 +140,7 @@ std::string Serving::MetricsText() {
   gauges.kv_blocks_used = stats.engine.blocks_used;
   gauges.kv_blocks_total = stats.engine.blocks_total;
   gauges.kv_block_size = stats.engine.block_size;
+  gauges.tls_certificate_expiry = static_cast<double>(certificate_expiry_);
   return metrics_->ExportText(gauges);
 }
 

@@ -3,6 +3,7 @@
 #ifndef SERVER_SERVING_H_
 #define SERVER_SERVING_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,9 +21,6 @@
 #include "server/watchdog.h"
 
 namespace paligemma {
-
-// What --version prints first.
-const char* ServerVersion();
 
 class Serving {
  public:
@@ -48,7 +46,8 @@ class Serving {
   const ServedModel& model() const { return *model_; }
 
  private:
-  Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest);
+  Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
+          std::unique_ptr<AuthTokens> tokens);
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
   std::string MetricsText();
@@ -57,9 +56,11 @@ class Serving {
   const ServerConfig& config_;
   const DeviceChoice device_;
   int num_threads_ = 1;
+  std::int64_t certificate_expiry_ = 0;  // in seconds since 1970; 0: no TLS
   Lifecycle lifecycle_;
   std::unique_ptr<ServedModel> model_;
   AccessLog log_;
+  std::unique_ptr<AuthTokens> tokens_;  // null: everybody may call
   std::unique_ptr<Metrics> metrics_;
   ServiceDependencies dependencies_;
   std::unique_ptr<Tokenizer> tokenizer_;

@@ -16,11 +16,12 @@ void AppendTokens(const RequestDelta& delta, SequenceResult* sequence) {
 
 StreamSink::StreamSink(std::shared_ptr<StreamGenerateCall> call,
                        std::unique_ptr<CallSession> session,
-                       std::shared_ptr<const ServedModel::Loaded> model, ImageInfo image)
-    : call_(std::move(call)),
-      session_(std::move(session)),
-      model_(std::move(model)),
-      image_(std::move(image)) {}
+                       std::shared_ptr<const ServedModel::Loaded> model)
+    : call_(std::move(call)), session_(std::move(session)), model_(std::move(model)) {}
+
+void StreamSink::OnPrepared(const std::vector<ImageInfo>& images) {
+  if (!images.empty()) image_ = images.front();
+}
 
 bool StreamSink::FindsObjects() const {
   const Method method = session_->response_context().method;
@@ -64,6 +65,7 @@ void StreamSink::SendText(const RequestDelta& delta) {
 }
 
 void StreamSink::SendObjects(const SequenceResult& sequence, bool finished, int first_index) {
+  const TimePoint began = Clock::Real()->Now();
   auto objects =
       model_->builder->ObjectsOf(session_->response_context(), sequence, image_, finished);
   if (!objects.ok()) {
@@ -78,10 +80,13 @@ void StreamSink::SendObjects(const SequenceResult& sequence, bool finished, int 
     message.mutable_object()->set_candidate_index(sequence.candidate_index);
     Send(std::move(message));
   }
+  postprocess_ += Clock::Real()->Now() - began;
 }
 
 void StreamSink::Send(v1::StreamGenerateResponse message) {
-  if (!failure_.ok() || call_->Write(std::move(message))) return;
+  if (!failure_.ok()) return;
+  session_->NoteMessage();
+  if (call_->Write(std::move(message))) return;
   Fail(Status(StatusCode::kResourceExhausted, Reason::kSlowConsumer,
               "the client reads the stream too slowly",
               {{"limit", std::to_string(StreamGenerateCall::Method().max_buffered_bytes)}}));
@@ -107,7 +112,10 @@ Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
   PG_RETURN_IF_ERROR(failure_);
   const ResponseContext& context = session_->response_context();
   v1::StreamGenerateResponse message;
+  const TimePoint began = Clock::Real()->Now();
   PG_RETURN_IF_ERROR(model_->builder->Build(context, std::move(result), message.mutable_result()));
+  postprocess_ += Clock::Real()->Now() - began;
+  session_->NotePostprocess(postprocess_, InfoOf(message.mutable_result()));
   if (context.options.omit_streamed_masks && message.result().has_segment()) {
     for (auto& object : *message.mutable_result()->mutable_segment()->mutable_objects()) {
       object.clear_mask();
@@ -124,6 +132,7 @@ void StreamSink::OnDone(Status status, RequestResult result) {
   size_t bytes = 0;
   if (!failure_.ok()) status = failure_;
   if (status.ok()) status = SendResult(std::move(result), &bytes);
+  status = WithPathPrefix(status, TaskPath(session_->response_context().method));
   CallSession::Outcome outcome = session_->Finish(status, bytes);
   call_->Finish(std::move(outcome.status), std::move(outcome.trailers));
 }

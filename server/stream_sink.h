@@ -13,15 +13,14 @@
 
 namespace paligemma {
 
-using StreamGenerateCall = rpc::StreamCall<v1::StreamGenerateRequest, v1::StreamGenerateResponse>;
+using StreamGenerateCall = rpc::StreamCall<v1::StreamGenerateResponse>;
 
 class StreamSink : public ResponseSink {
  public:
-  // `image`: the picture's size when it is known before it is decoded, else zeros; objects then
-  // follow at the end.
   StreamSink(std::shared_ptr<StreamGenerateCall> call, std::unique_ptr<CallSession> session,
-             std::shared_ptr<const ServedModel::Loaded> model, ImageInfo image);
+             std::shared_ptr<const ServedModel::Loaded> model);
 
+  void OnPrepared(const std::vector<ImageInfo>& images) override;
   void OnDelta(RequestDelta delta) override;
   void OnDone(Status status, RequestResult result) override;
 
@@ -41,9 +40,10 @@ class StreamSink : public ResponseSink {
   const std::unique_ptr<CallSession> session_;
   const std::shared_ptr<const ServedModel::Loaded> model_;
   std::atomic<Backend::Handle> handle_{0};
-  Status failure_;  // SLOW_CONSUMER, or a mask that could not be decoded
-  ImageInfo image_;
-  SequenceResult first_;  // what the first prompt's sequence has so far
+  Status failure_;          // SLOW_CONSUMER, or a mask that could not be decoded
+  ImageInfo image_;         // whose objects are looked for; its size is zero until it is known
+  Duration postprocess_{};  // of objects that were sent before the result
+  SequenceResult first_;    // what the first prompt's sequence has so far
   int num_objects_sent_ = 0;
 };
 

@@ -29,6 +29,7 @@ enum class StatusCode {
   kPermissionDenied = 7,
   kResourceExhausted = 8,
   kFailedPrecondition = 9,
+  kUnimplemented = 12,
   kInternal = 13,
   kUnavailable = 14,
   kUnauthenticated = 16,

@@ -73,6 +73,7 @@ void Delivery::Handle(DeliveryRequest request) {
     routes_[request.sequences[i]] = {id, static_cast<int>(i)};
   }
   live.request = std::move(request);
+  live.request.sink->OnPrepared(live.request.result.images);
   live_.emplace(id, std::move(live));
 }
 
@@ -235,6 +236,9 @@ void Delivery::EndRequest(RequestId id, Status status) {
   }
   if (live.has_token) result.timing.decode = live.last_token - live.first_token;
   result.timing.total = clock_->Now() - live.request.arrival;
+  if (status.reason() == Reason::kDeviceOutOfMemory) {
+    status = std::move(status).WithRetryAfter(hooks_.retry_delay());
+  }
   live.request.sink->OnDone(std::move(status), std::move(result));
   hooks_.on_ended(id);
 }

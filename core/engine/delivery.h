@@ -48,6 +48,8 @@ class Delivery final : public EventReceiver {
     std::function<void(SequenceId, FinishReason)> finish;  // to the engine
     std::function<void(RequestId)> on_first_token;
     std::function<void(RequestId)> on_ended;  // after OnDone
+    // What to tell a client whose request a later try may save.
+    std::function<std::chrono::milliseconds()> retry_delay;
   };
 
   // Starts the thread. `clock` must outlive it.

@@ -14,19 +14,11 @@
 namespace paligemma {
 namespace {
 
-constexpr std::chrono::milliseconds kRetryOverloaded{500};
 constexpr std::chrono::milliseconds kRetryLoading{2000};
 constexpr std::chrono::milliseconds kRetryDraining{100};
 // How long the end of a drain waits for a step in progress.
 constexpr std::chrono::seconds kAbortGrace{5};
 constexpr std::int64_t kBytesPerToken = 4;  // of text, for the estimate
-
-Status Overloaded(const std::string& what) {
-  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
-                "the server is overloaded (" + what + "); try again later",
-                {{"retry_after_ms", std::to_string(kRetryOverloaded.count())}})
-      .WithRetryAfter(kRetryOverloaded);
-}
 
 Status Draining() {
   return Status(StatusCode::kUnavailable, Reason::kServerDraining,
@@ -38,7 +30,7 @@ Status Draining() {
 
 Dispatcher::Dispatcher(const DispatcherOptions& options, EngineObserver* observer,
                        const Clock* clock)
-    : options_(options), observer_(observer), clock_(clock) {
+    : options_(options), load_(observer), clock_(clock) {
   PG_CHECK(options.num_preprocess_threads > 0 && options.max_queued > 0)
       << "limits must be positive";
 }
@@ -63,10 +55,11 @@ void Dispatcher::Start(Parts parts) {
   hooks.cancel = [this](SequenceId id) { engine_->Cancel(id); };
   hooks.finish = [this](SequenceId id, FinishReason reason) { engine_->Finish(id, reason); };
   hooks.on_first_token = [this](RequestId id) { OnFirstToken(id); };
+  hooks.retry_delay = [this] { return load_.RetryDelay(Stats().queued); };
   hooks.on_ended = [this](RequestId id) { OnEnded(id); };
   delivery_ = std::make_unique<Delivery>(std::move(hooks), clock_);
   engine_ = std::make_unique<Engine>(options_.scheduler, std::move(parts.runner), delivery_.get(),
-                                     observer_, clock_);
+                                     &load_, clock_);
   for (int i = 0; i < options_.num_preprocess_threads; ++i) {
     threads_.emplace_back([this] { PreprocessLoop(); });
   }
@@ -80,16 +73,18 @@ StatusOr<RequestId> Dispatcher::Submit(Request request, std::shared_ptr<Response
   RequestId id = 0;
   {
     MutexLock lock(&mutex_);
-    PG_RETURN_IF_ERROR(CheckAdmission(cost, std::min(request.deadline, request.time_budget)));
+    PG_RETURN_IF_ERROR(CheckAdmission(cost, request));
     id = next_request_++;
     if (request.arrival == TimePoint{}) request.arrival = clock_->Now();
     Entry& entry = entries_[id];
+    entry.priority = request.priority;
     entry.request = std::move(request);
     entry.sink = std::move(sink);
-    entry.tokens = cost.tokens;
-    entry.bytes = cost.bytes;
+    entry.cost = cost;
     ++num_queued_;
-    queued_tokens_ += cost.tokens;
+    PrefixWork& queued = queued_[static_cast<int>(entry.priority)];
+    queued.tokens += cost.prefix.tokens;
+    queued.images += cost.prefix.images;
     queued_bytes_ += cost.bytes;
     queue_.push_back(id);
   }
@@ -109,23 +104,39 @@ Dispatcher::Cost Dispatcher::Estimate(const Request& request) const {
       request.separate_labels ? std::max<std::int64_t>(1, std::ssize(request.labels)) : 1;
   const std::int64_t prefix =
       std::ssize(request.images) * options_.tokens_per_image + text / kBytesPerToken + 1;
-  cost.tokens = prompts * request.num_candidates * prefix;
+  cost.prefix.tokens = prompts * request.num_candidates * prefix;
+  cost.prefix.images = std::ssize(request.images);
   return cost;
 }
 
-Status Dispatcher::CheckAdmission(const Cost& cost, TimePoint deadline) const {
+Status Dispatcher::Overloaded(const std::string& what) const {
+  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
+                "the server is overloaded (" + what + "); try again later")
+      .WithRetryAfter(load_.RetryDelay(num_queued_));
+}
+
+Status Dispatcher::CheckAdmission(const Cost& cost, const Request& request) const {
   if (draining_ || stopping_) return Draining();
   if (!started_) {
     return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
         .WithRetryAfter(kRetryLoading);
   }
-  if (deadline <= clock_->Now()) return DeadlineStatus("admission");
+  const TimePoint first_token_by = std::min(request.deadline, request.time_budget);
+  const TimePoint now = clock_->Now();
+  if (first_token_by <= now) return DeadlineStatus("admission");
+  PG_RETURN_IF_ERROR(CheckQueue(cost));
+  if (first_token_by == kNoDeadline || entries_.empty()) return OkStatus();
+  return CheckSpeed(cost, request, first_token_by - now);
+}
+
+Status Dispatcher::CheckQueue(const Cost& cost) const {
   if (num_queued_ >= options_.max_queued) {
     return Overloaded(std::to_string(num_queued_) + " requests wait");
   }
   if (num_queued_ == 0) return OkStatus();
-  if (options_.max_queued_tokens > 0 && queued_tokens_ + cost.tokens > options_.max_queued_tokens) {
-    return Overloaded(std::to_string(queued_tokens_) + " prompt tokens wait");
+  const std::int64_t tokens = queued_[0].tokens + queued_[1].tokens + queued_[2].tokens;
+  if (options_.max_queued_tokens > 0 && tokens + cost.prefix.tokens > options_.max_queued_tokens) {
+    return Overloaded(std::to_string(tokens) + " prompt tokens wait");
   }
   if (options_.max_queued_bytes > 0 && queued_bytes_ + cost.bytes > options_.max_queued_bytes) {
     return Overloaded(std::to_string(queued_bytes_) + " bytes wait");
@@ -133,11 +144,33 @@ Status Dispatcher::CheckAdmission(const Cost& cost, TimePoint deadline) const {
   return OkStatus();
 }
 
+Status Dispatcher::CheckSpeed(const Cost& cost, const Request& request, Duration left) const {
+  Duration own = load_.PrefixTime(cost.prefix);
+  // With a time budget what is complete by then is an answer.
+  if (request.deadline <= request.time_budget) {
+    const SamplingParams& sampling = request.sampling;
+    const int tokens = sampling.ignore_eos ? sampling.max_tokens : sampling.min_tokens;
+    own += load_.DecodeTime(std::max(0, tokens - 1));
+  }
+  if (own > left) return DeadlineStatus("admission");
+  PrefixWork ahead;
+  for (int i = static_cast<int>(request.priority); i < 3; ++i) {
+    ahead.tokens += queued_[i].tokens;
+    ahead.images += queued_[i].images;
+  }
+  if (own + load_.PrefixTime(ahead) > left) {
+    return Overloaded("the deadline would pass before the answer to this request");
+  }
+  return OkStatus();
+}
+
 void Dispatcher::LeaveQueue(Entry* entry) {
   if (!std::exchange(entry->counts_as_queued, false)) return;
   --num_queued_;
-  queued_tokens_ -= entry->tokens;
-  queued_bytes_ -= entry->bytes;
+  PrefixWork& queued = queued_[static_cast<int>(entry->priority)];
+  queued.tokens -= entry->cost.prefix.tokens;
+  queued.images -= entry->cost.prefix.images;
+  queued_bytes_ -= entry->cost.bytes;
 }
 
 void Dispatcher::PreprocessLoop() {
@@ -302,6 +335,7 @@ void Dispatcher::OnEnded(RequestId id) {
     if (it == entries_.end()) return;
     LeaveQueue(&it->second);
     entries_.erase(it);
+    load_.OnRequestEnded(clock_->Now(), !entries_.empty());
   }
   ended_.NotifyAll();
 }

@@ -8,7 +8,8 @@
 // so that ports may be bound first.
 //
 // Thread safety: thread safe. Sinks are called from the delivery thread alone, never from Submit or
-// Cancel. Lock order: at most one mutex is held at a time.
+// Cancel. Lock order: at most one mutex is held at a time, and the
+// load estimator's beside it.
 #ifndef CORE_ENGINE_DISPATCHER_H_
 #define CORE_ENGINE_DISPATCHER_H_
 
@@ -25,6 +26,7 @@
 #include "core/base/status.h"
 #include "core/engine/delivery.h"
 #include "core/engine/engine.h"
+#include "core/engine/load_estimator.h"
 #include "core/engine/preprocessor.h"
 #include "core/engine/text_stream.h"
 #include "core/model/model_runner.h"
@@ -81,7 +83,9 @@ class Dispatcher {
 
   // Takes the request over; never blocks. From then on `sink` gets exactly one OnDone. An error
   // means a refusal: the sink is never called. MODEL_LOADING, SERVER_DRAINING and SERVER_OVERLOADED
-  // are UNAVAILABLE with a retry_after(); a deadline that has passed is DEADLINE_EXCEEDED.
+  // are UNAVAILABLE with a retry_after(). A deadline that has passed is DEADLINE_EXCEEDED, and so
+  // is one that the measured speed cannot keep; one that it could keep but for the queue before it
+  // is SERVER_OVERLOADED. A request that comes to an idle server is never refused for its speed.
   StatusOr<RequestId> Submit(Request request, std::shared_ptr<ResponseSink> sink)
       PG_LOCKS_EXCLUDED(mutex_);
 
@@ -106,6 +110,11 @@ class Dispatcher {
  private:
   enum class Stage { kQueued, kPreprocessing, kSubmitted };
 
+  struct Cost {
+    PrefixWork prefix;
+    std::int64_t bytes = 0;
+  };
+
   // One accepted request, until it ended.
   struct Entry {
     Stage stage = Stage::kQueued;
@@ -114,16 +123,17 @@ class Dispatcher {
     std::vector<SequenceId> sequences;   // with kSubmitted
     // Shared with the preprocessing thread, which looks at it between stages.
     std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
-    std::int64_t tokens = 0, bytes = 0;  // its share of the queue's bounds
+    Cost cost;  // its share of the queue's bounds
+    Priority priority = Priority::kNormal;
     bool counts_as_queued = true;
   };
 
-  struct Cost {
-    std::int64_t tokens = 0, bytes = 0;
-  };
-
   Cost Estimate(const Request& request) const;
-  Status CheckAdmission(const Cost& cost, TimePoint deadline) const PG_REQUIRES(mutex_);
+  Status CheckAdmission(const Cost& cost, const Request& request) const PG_REQUIRES(mutex_);
+  Status CheckQueue(const Cost& cost) const PG_REQUIRES(mutex_);
+  Status CheckSpeed(const Cost& cost, const Request& request, Duration left) const
+      PG_REQUIRES(mutex_);
+  Status Overloaded(const std::string& what) const PG_REQUIRES(mutex_);
   void LeaveQueue(Entry* entry) PG_REQUIRES(mutex_);
 
   void PreprocessLoop() PG_LOCKS_EXCLUDED(mutex_);
@@ -140,7 +150,7 @@ class Dispatcher {
   void OnEnded(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
 
   const DispatcherOptions options_;
-  EngineObserver* const observer_;
+  LoadEstimator load_;  // between the engine and who observes it
   const Clock* const clock_;
   std::atomic<SequenceId> next_sequence_{1};
 
@@ -151,7 +161,7 @@ class Dispatcher {
   std::deque<RequestId> queue_ PG_GUARDED_BY(mutex_);  // may name requests that have ended
   RequestId next_request_ PG_GUARDED_BY(mutex_) = 1;
   int num_queued_ PG_GUARDED_BY(mutex_) = 0;
-  std::int64_t queued_tokens_ PG_GUARDED_BY(mutex_) = 0;
+  PrefixWork queued_[3] PG_GUARDED_BY(mutex_);  // by priority
   std::int64_t queued_bytes_ PG_GUARDED_BY(mutex_) = 0;
   bool started_ PG_GUARDED_BY(mutex_) = false;
   bool draining_ PG_GUARDED_BY(mutex_) = false;

@@ -11,6 +11,10 @@
 #include <array>
 #include <map>
 #include <sstream>
+#include <utility>
+#include <vector>
+
+#include "core/metrics/process_metrics.h"
 
 namespace paligemma {
 namespace {
@@ -34,8 +38,8 @@ constexpr std::array<std::string_view, 6> kPhases = {"queue",   "preprocess", "v
                                                      "prefill", "decode",     "postprocess"};
 constexpr std::array<std::string_view, 6> kOutcomes = {"stop",      "max_tokens", "other",
                                                        "cancelled", "deadline",   "error"};
-constexpr std::array<std::string_view, 6> kRejections = {"overloaded", "quota",   "draining",
-                                                         "loading",    "invalid", "too_large"};
+constexpr std::array<std::string_view, 7> kRejections = {
+    "overloaded", "quota", "draining", "loading", "invalid", "too_large", "unauthorized"};
 // gRPC's codes as go-grpc-middleware spells them; the index is the number.
 constexpr std::array<std::string_view, 17> kCodes = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
@@ -91,8 +95,16 @@ struct Metrics::Impl {
 
   void AddInfo(const MetricsInfo& info) {
     dtype = info.dtype;
-    AddGauge("paligemma_build_info", "Version of the server; always 1", {{"version", info.version}})
+    AddGauge("paligemma_build_info", "Version of the server; always 1",
+             {{"version", info.version},
+              {"revision", info.commit},
+              {"torch", info.torch},
+              {"cuda", info.cuda}})
         .Set(1);
+    // What routers that know adapters look for; there are none.
+    adapters = &AddGauge(
+        "paligemma_lora_requests_info", "Adapters in use; its value is the scrape's time",
+        {{"max_lora", "0"}, {"running_lora_adapters", ""}, {"waiting_lora_adapters", ""}});
     AddGauge("paligemma_model_info", "The model that is served; always 1",
              {{"model", info.model},
               {"revision", info.revision},
@@ -154,6 +166,9 @@ struct Metrics::Impl {
     prefill_batch =
         &AddHistogram("paligemma_batch_size", help, kBatchSizes, {{"phase", "prefill"}});
     decode_batch = &AddHistogram("paligemma_batch_size", help, kBatchSizes, {{"phase", "decode"}});
+    // No prefix is ever shared: a prompt is prefilled whole, and sees its own picture.
+    AddCounter("paligemma_prefix_cache_queries_total", "Prompts looked up in a prefix cache");
+    AddCounter("paligemma_prefix_cache_hits_total", "Prompts that a prefix cache had");
     preemptions = &AddCounter("paligemma_preemptions_total", "Sequences that lost their KV blocks");
     cache_queries = &AddCounter("paligemma_vision_cache_queries_total",
                                 "Images that were looked up in the image cache");
@@ -187,7 +202,7 @@ struct Metrics::Impl {
   const std::string model;
   std::string dtype;
   prometheus::Registry registry;
-  prometheus::Gauge *waiting, *running, *kv_usage;
+  prometheus::Gauge *waiting, *running, *kv_usage, *adapters;
   std::map<Method, PerMethod> methods;
   std::map<std::string_view, Histogram*> phases;
   std::array<Counter*, kRejections.size()> rejected{};
@@ -263,6 +278,13 @@ void Metrics::OnStep(const StepStats& stats) {
 void Metrics::OnPreemptions(int count) { impl_->preemptions->Increment(count); }
 
 std::string Metrics::ExportText(const MetricsGauges& gauges) {
+  impl_->adapters->SetToCurrentTime();
+  if (gauges.tls_certificate_expiry > 0) {
+    impl_
+        ->AddGauge("paligemma_tls_certificate_expiry_timestamp_seconds",
+                   "When the server's certificate ends, since 1970")
+        .Set(gauges.tls_certificate_expiry);
+  }
   impl_->waiting->Set(gauges.requests_waiting);
   impl_->running->Set(gauges.requests_running);
   impl_->kv_usage->Set(gauges.kv_blocks_total == 0
@@ -277,7 +299,11 @@ std::string Metrics::ExportText(const MetricsGauges& gauges) {
         .Set(1);
   }
   std::ostringstream text;
-  prometheus::TextSerializer().Serialize(text, impl_->registry.Collect());
+  std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
+  for (prometheus::MetricFamily& family : ProcessMetrics().Collect()) {
+    families.push_back(std::move(family));
+  }
+  prometheus::TextSerializer().Serialize(text, families);
   return text.str();
 }
 

@@ -20,7 +20,7 @@ namespace paligemma {
 
 // Constant labels of this process.
 struct MetricsInfo {
-  std::string version;
+  std::string version, commit, torch, cuda;  // `cuda` is empty without a GPU
   std::string model, revision, dtype, device;
   // Of all RPCs that are served: {"paligemma.v1.PaliGemmaService", "Caption", "unary"} and so on.
   // Their series exist from the start; any other RPC counts as "other".
@@ -34,9 +34,18 @@ struct MetricsInfo {
 struct MetricsGauges {
   int requests_waiting = 0, requests_running = 0;
   int kv_blocks_used = 0, kv_blocks_total = 0, kv_block_size = 0;
+  double tls_certificate_expiry = 0;  // in seconds since 1970; 0: no TLS
 };
 
-enum class Rejection { kOverloaded, kQuota, kDraining, kLoading, kInvalid, kTooLarge };
+enum class Rejection {
+  kOverloaded,
+  kQuota,
+  kDraining,
+  kLoading,
+  kInvalid,
+  kTooLarge,
+  kUnauthorized,
+};
 
 class Metrics final : public EngineObserver {
  public:

@@ -26,6 +26,10 @@ StatusOr<DeviceChoice> PrepareDevice(const std::string& requested);
 // REQUIRES: PrepareDevice chose it.
 std::int64_t FreeDeviceBytes(const std::string& device);
 
+// Of LibTorch and of the CUDA that it uses ("" when none is there).
+std::string TorchVersion();
+std::string CudaVersion();
+
 }  // namespace paligemma
 
 #endif  // CORE_MODEL_DEVICE_H_

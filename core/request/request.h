@@ -121,6 +121,8 @@ struct RequestDelta {
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
+  // The pictures are decoded and the prompts built; at most once, before any delta.
+  virtual void OnPrepared(const std::vector<ImageInfo>& /*images*/) {}
   virtual void OnDelta(RequestDelta /*delta*/) {}
   // A result also comes with DEADLINE_EXCEEDED and the like: its usage and timing hold what was
   // spent.

@@ -8,7 +8,7 @@
 #ifndef SERVER_RPC_CALL_H_
 #define SERVER_RPC_CALL_H_
 
-#include <grpcpp/server_context.h>
+#include <grpcpp/generic/async_generic_service.h>
 
 #include <atomic>
 #include <functional>
@@ -95,7 +95,7 @@ class Call : public std::enable_shared_from_this<Call> {
   Tag* NewTag(Event event) { return new Tag{shared_from_this(), event}; }
 
   CallRegistry* const registry_;
-  grpc::ServerContext context_;
+  grpc::GenericServerContext context_;  // which also knows the name of an unknown method
 
  private:
   std::atomic<bool> arrived_ = false;

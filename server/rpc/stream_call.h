@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request, a stream of messages. Writes are buffered up to a bound, since who writes must not
-// block and who reads may be slow.
+// One request as bytes, a stream of messages. Writes are buffered up to a bound, since who writes
+// must not block and who reads may be slow.
 #ifndef SERVER_RPC_STREAM_CALL_H_
 #define SERVER_RPC_STREAM_CALL_H_
 
@@ -14,22 +14,25 @@
 #include <utility>
 
 #include "server/rpc/call.h"
+#include "server/rpc/message.h"
 
 namespace paligemma::rpc {
 
-template <typename Request, typename Message>
+template <typename Message>
 class StreamCall : public Call {
  public:
-  using Writer = grpc::ServerAsyncWriter<Message>;
+  using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
   struct Method {
-    std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::ServerCompletionQueue*,
-                       void* tag)>
+    std::function<void(grpc::ServerContext*, grpc::ByteBuffer*, Writer*,
+                       grpc::ServerCompletionQueue*, void* tag)>
         arm;
     std::function<void(std::shared_ptr<StreamCall>)> handle;
     CallRegistry* registry = nullptr;
     size_t max_buffered_bytes = 1 << 20;
-    // How long one message may wait for its reader once the stream is to end.
+    // How long one message may wait for its reader once the stream is to end; then the call is
+    // cancelled, after on_stall.
     std::chrono::milliseconds stall_timeout{30'000};
+    std::function<void(const StreamCall&)> on_stall;
   };
 
   static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
@@ -45,7 +48,7 @@ class StreamCall : public Call {
   StreamCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
       : Call(method->registry), method_(std::move(method)), queue_(queue), writer_(&context_) {}
 
-  Request& request() { return request_; }
+  grpc::ByteBuffer* request() { return &request_; }
 
   // Lines a message up. False: the reader is too slow for the buffer, and the message was dropped;
   // the caller then ends the call. Thread safe; without effect after Finish.
@@ -80,10 +83,7 @@ class StreamCall : public Call {
     if (!status.ok()) DropWaiting();
     end_ = End{std::move(status), std::move(trailers)};
     Advance();
-    if (writing_) {
-      alarm_.Set(queue_, std::chrono::system_clock::now() + method_->stall_timeout,
-                 NewTag(Event::kAlarm));
-    }
+    if (writing_) WaitForReader();
   }
 
  private:
@@ -103,13 +103,25 @@ class StreamCall : public Call {
       writing_ = false;
       buffered_bytes_ -= buffer_.front().ByteSizeLong();
       buffer_.pop_front();
+      num_written_ += ok;
       if (!ok) DropWaiting();
       Advance();
     } else if (event == Event::kFinished) {
       alarm_.Cancel();
-    } else if (event == Event::kAlarm && ok) {
-      context_.TryCancel();  // the reader does not read: nothing but the connection can be ended
+    } else if (event == Event::kAlarm && ok && writing_) {
+      if (num_written_ > num_written_at_alarm_) {
+        WaitForReader();
+        return;
+      }
+      if (method_->on_stall) method_->on_stall(*this);
+      context_.TryCancel();  // a status would wait behind the message: only the stream can be ended
     }
+  }
+
+  void WaitForReader() PG_REQUIRES(mutex_) {
+    num_written_at_alarm_ = num_written_;
+    alarm_.Set(queue_, std::chrono::system_clock::now() + method_->stall_timeout,
+               NewTag(Event::kAlarm));
   }
 
   void DropWaiting() PG_REQUIRES(mutex_) {
@@ -123,7 +135,7 @@ class StreamCall : public Call {
     if (writing_ || finished_) return;
     if (!buffer_.empty()) {
       writing_ = true;
-      writer_.Write(buffer_.front(), NewTag(Event::kWritten));
+      writer_.Write(SerializeMessage(buffer_.front()), NewTag(Event::kWritten));
     } else if (end_.has_value()) {
       finished_ = true;
       for (const auto& [key, value] : end_->trailers) context_.AddTrailingMetadata(key, value);
@@ -133,12 +145,14 @@ class StreamCall : public Call {
 
   const std::shared_ptr<const Method> method_;
   grpc::ServerCompletionQueue* const queue_;
-  Request request_;
+  grpc::ByteBuffer request_;
   Writer writer_;
   Mutex mutex_;
   // The first one is being written while writing_.
   std::deque<Message> buffer_ PG_GUARDED_BY(mutex_);
   size_t buffered_bytes_ PG_GUARDED_BY(mutex_) = 0;
+  std::int64_t num_written_ PG_GUARDED_BY(mutex_) = 0;
+  std::int64_t num_written_at_alarm_ PG_GUARDED_BY(mutex_) = 0;
   bool writing_ PG_GUARDED_BY(mutex_) = false, finished_ PG_GUARDED_BY(mutex_) = false;
   std::optional<End> end_ PG_GUARDED_BY(mutex_);
   grpc::Alarm alarm_ PG_GUARDED_BY(mutex_);

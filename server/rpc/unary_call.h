@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request, one response.
+// One request, one response; both as bytes.
 #ifndef SERVER_RPC_UNARY_CALL_H_
 #define SERVER_RPC_UNARY_CALL_H_
 
 #include <grpcpp/support/async_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include <memory>
 #include <utility>
@@ -12,14 +13,13 @@
 
 namespace paligemma::rpc {
 
-template <typename Request, typename Response>
 class UnaryCall : public Call {
  public:
-  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
   // How a method waits for its next call, and what it does with it. Shared by all its calls.
   struct Method {
-    std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::ServerCompletionQueue*,
-                       void* tag)>
+    std::function<void(grpc::ServerContext*, grpc::ByteBuffer*, Writer*,
+                       grpc::ServerCompletionQueue*, void* tag)>
         arm;
     std::function<void(std::shared_ptr<UnaryCall>)> handle;
     CallRegistry* registry = nullptr;
@@ -40,10 +40,11 @@ class UnaryCall : public Call {
       : Call(method->registry), method_(std::move(method)), queue_(queue), writer_(&context_) {}
 
   // The handler's own; not to be touched after Finish.
-  Request& request() { return request_; }
+  grpc::ByteBuffer* request() { return &request_; }
 
   // Ends the call; all but the first are ignored. Thread safe. `response` counts only with OK.
-  void Finish(const grpc::Status& status, const Response& response, const Trailers& trailers = {}) {
+  void Finish(const grpc::Status& status, const grpc::ByteBuffer& response,
+              const Trailers& trailers = {}) {
     MutexLock lock(&mutex_);
     if (finished_) return;
     finished_ = true;
@@ -65,7 +66,7 @@ class UnaryCall : public Call {
 
   const std::shared_ptr<const Method> method_;
   grpc::ServerCompletionQueue* const queue_;
-  Request request_;
+  grpc::ByteBuffer request_;
   Writer writer_;
   Mutex mutex_;
   bool finished_ PG_GUARDED_BY(mutex_) = false;

@@ -50,6 +50,7 @@ TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
   tokens.push_back(10);  // "a"
   std::thread engine([this, tokens] {
     auto pending = backend_->Take();
+    pending.sink->OnPrepared({{8, 8, 1, "image/png"}});
     RequestDelta delta;
     delta.tokens = tokens;
     delta.tokens.push_back(10 + 27);  // ";"
@@ -62,11 +63,8 @@ TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
   });
   v1::StreamGenerateRequest request;
   auto* detect = request.mutable_task()->mutable_detect();
-  auto* raw = detect->mutable_image()->mutable_raw();
-  raw->set_width(8);
-  raw->set_height(8);
-  raw->set_pixel_format(v1::PIXEL_FORMAT_GRAY8);
-  raw->set_data(std::string(64, 'x'));
+  detect->mutable_image()->set_content(
+      "an encoded picture, whose size is known once it is decoded");
   detect->add_labels("a");
   grpc::ClientContext context;
   const auto reader = stub_->StreamGenerate(&context, request);
@@ -115,6 +113,52 @@ TEST_F(StreamTest, WhoDoesNotReadIsCutOff) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ReasonOf(status), "SLOW_CONSUMER");
   EXPECT_LT(bytes, size_t{400} << 16);
+}
+
+TEST_F(StreamTest, DeltasThatWaitForTheReaderBecomeOne) {
+  BecomeReady();
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  std::shared_ptr<ResponseSink> sink = backend_->Take().sink;
+  // The first ones fill the connection, the others wait behind them.
+  constexpr int kLarge = 8, kSmall = 100;
+  for (int i = 0; i < kLarge; ++i) sink->OnDelta(Text(std::string(100'000, 'x')));
+  for (int i = 0; i < kSmall; ++i) sink->OnDelta(Text("y"));
+  sink->OnDone(OkStatus(), TextResult("z"));
+  sink.reset();
+  v1::StreamGenerateResponse message;
+  size_t bytes = 0;
+  int num_messages = 0, num_tokens = 0;
+  while (reader->Read(&message)) {
+    ++num_messages;
+    bytes += message.delta().text().size();
+    num_tokens += message.delta().token_count();
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(bytes, kLarge * 100'000u + kSmall);
+  EXPECT_EQ(num_tokens, kLarge + kSmall);
+  EXPECT_LT(num_messages, kLarge + kSmall);
+}
+
+TEST_F(StreamTest, AnErrorOfPreprocessingNamesTheFieldInsideTheTask) {
+  BecomeReady();
+  std::thread engine([this] {
+    backend_->Take().sink->OnDone(
+        Status(StatusCode::kInvalidArgument, Reason::kImageCorrupt, "images[0].content: is damaged",
+               {{"field", "images[0].content"}}),
+        RequestResult());
+  });
+  v1::StreamGenerateRequest request;
+  *request.mutable_task()->mutable_generate() = GoodRequest();
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  v1::StreamGenerateResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  engine.join();
+  EXPECT_EQ(InfoOfError(reader->Finish()).metadata().at("field"),
+            "task.generate.images[0].content");
 }
 
 TEST_F(StreamTest, AnErrorEndsTheStreamWithoutAResult) {

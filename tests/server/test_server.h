@@ -137,15 +137,21 @@ class ServerTest : public ::testing::Test {
     context->set_deadline(std::chrono::system_clock::now() + timeout);
   }
 
-  static std::string ReasonOf(const grpc::Status& status) {
+  // The detail of its type, or an empty one.
+  template <typename Detail>
+  static Detail DetailOf(const grpc::Status& status) {
     google::rpc::Status rich;
-    google::rpc::ErrorInfo info;
-    if (!rich.ParseFromString(status.error_details())) return "";
+    if (!rich.ParseFromString(status.error_details())) return Detail();
+    Detail found;
     for (const auto& detail : rich.details()) {
-      if (detail.UnpackTo(&info)) return info.reason();
+      if (detail.UnpackTo(&found)) return found;
     }
-    return "";
+    return Detail();
   }
+  static google::rpc::ErrorInfo InfoOfError(const grpc::Status& status) {
+    return DetailOf<google::rpc::ErrorInfo>(status);
+  }
+  static std::string ReasonOf(const grpc::Status& status) { return InfoOfError(status).reason(); }
 
   ServerConfig config_;
   Lifecycle lifecycle_;

@@ -58,6 +58,7 @@ Status FakeModelRunner::Start(const Batch& batch) {
   EXPECT_LT(static_cast<int>(started_.size()), options_.depth);
   EXPECT_FALSE(batch.rows.empty());
   StepResult result;
+  result.model = options_.step_time;
   for (const BatchRow& row : batch.rows) result.outputs.push_back(RunRow(row));
   previous_ = result.outputs;
   const bool poisoned =

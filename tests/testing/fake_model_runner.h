@@ -43,6 +43,7 @@ class FakeModelRunner final : public ModelRunner {
     std::map<int, Status> failures = {};  // by number of the step, from 0: what Finish() returns
     // A row with which no step succeeds.
     std::function<bool(const BatchRow&)> is_poison = nullptr;
+    Duration step_time{};  // what a step says that it took
   };
 
   static constexpr TokenId kEos = 1;

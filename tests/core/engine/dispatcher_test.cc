@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -64,6 +65,11 @@ class DispatcherTest : public ::testing::Test {
     auto sink = std::make_shared<FakeSink>();
     Submit(std::move(request), sink);
     return sink->Await();
+  }
+
+  // OnDone comes a moment before the dispatcher forgets the request.
+  void ExpectNothingInFlight() {
+    while (dispatcher_->Stats().in_flight > 0) std::this_thread::yield();
   }
 
   // Only a request that ended has let go of everything.
@@ -266,6 +272,75 @@ TEST_F(DispatcherTest, RefusesADeadlineThatHasPassed) {
   request.deadline = clock_.Now() - std::chrono::seconds(1);
   EXPECT_EQ(dispatcher_->Submit(std::move(request), std::make_shared<FakeSink>()).status().code(),
             StatusCode::kDeadlineExceeded);
+}
+
+// A server whose steps take a second each, with one long prompt before the door.
+class SlowDispatcherTest : public DispatcherTest {
+ protected:
+  SlowDispatcherTest() {
+    options_.tokens_per_image = 6;
+    Start({.num_blocks = 256, .step_time = std::chrono::seconds(1)});
+    EXPECT_TRUE(Run(Ask("learn how fast it is")).first.ok());
+    preprocess_gate_.Close();
+    Submit(Ask(std::string(600, 'x'), 1), waiting_);
+  }
+  ~SlowDispatcherTest() override {
+    preprocess_gate_.Open();
+    waiting_->Await();
+  }
+
+  static Request Hasty(const Clock& clock) {
+    Request request = Ask("hasty");
+    request.deadline = clock.Now() + std::chrono::seconds(4);
+    return request;
+  }
+  Status Refusal(Request request) {
+    return dispatcher_->Submit(std::move(request), std::make_shared<FakeSink>()).status();
+  }
+
+  std::shared_ptr<FakeSink> waiting_ = std::make_shared<FakeSink>();
+};
+
+TEST_F(SlowDispatcherTest, RefusesWhatWouldBeLateForTheQueueBeforeIt) {
+  const Status status = Refusal(Hasty(clock_));
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
+  EXPECT_GT(status.retry_after().count(), 0);
+}
+
+TEST_F(SlowDispatcherTest, RefusesWhatCouldNotBeInTimeIfItWereAlone) {
+  Request request = Hasty(clock_);
+  request.sampling.min_tokens = 12;  // eleven steps after the first
+  const Status status = Refusal(std::move(request));
+  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(status.metadata(), ::testing::Contains(::testing::Pair("phase", "admission")));
+}
+
+TEST_F(SlowDispatcherTest, AdmitsWhatHasTimeAndWhatGoesFirst) {
+  Request patient = Hasty(clock_);
+  patient.deadline += std::chrono::minutes(5);
+  Request urgent = Hasty(clock_);
+  urgent.priority = Priority::kHigh;
+  Request unbounded = Ask("unbounded");
+  for (Request* request : {&patient, &urgent, &unbounded}) {
+    auto sink = std::make_shared<FakeSink>();
+    Submit(std::move(*request), sink);
+    preprocess_gate_.Open();
+    EXPECT_TRUE(sink->Await().first.ok());
+    waiting_->Await();
+    preprocess_gate_.Close();
+    waiting_ = std::make_shared<FakeSink>();
+    Submit(Ask(std::string(600, 'x'), 1), waiting_);
+  }
+}
+
+TEST_F(SlowDispatcherTest, AnIdleServerTriesWhateverItsSpeedWas) {
+  preprocess_gate_.Open();
+  waiting_->Await();
+  ExpectNothingInFlight();
+  Request request = Hasty(clock_);
+  request.sampling.min_tokens = 12;
+  EXPECT_TRUE(Run(std::move(request)).first.ok());
 }
 
 TEST_F(DispatcherTest, AFaultOfOneStepEndsItsRequestsAndNoOther) {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between bytes on the wire and messages, by ourselves: what gRPC cannot parse it ends with a bare
+// INTERNAL. Thread safe.
+#ifndef SERVER_RPC_MESSAGE_H_
+#define SERVER_RPC_MESSAGE_H_
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "core/base/status.h"
+
+namespace paligemma::rpc {
+
+// Replaces `message` and empties `bytes`. FIELD_INVALID when they are no such message; the field is
+// named when it is a string that is not UTF-8, else it is the message's type.
+Status ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message);
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
+
+// Protobuf writes about bad input to standard error, where any client could fill the log. Once,
+// before the first ParseMessage, which is when the name of a bad field is known.
+void TakeProtobufLog();
+
+}  // namespace paligemma::rpc
+
+#endif  // SERVER_RPC_MESSAGE_H_
