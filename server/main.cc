@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
+#include "core/base/build_info.h"
 #include "core/bundle/manifest.h"
 #include "core/model/device.h"
 #include "server/access_log.h"
 #include "server/auth_tokens.h"
-#include "server/build_info.h"
 #include "server/config_loader.h"
 #include "server/serving.h"
 #include "server/tls_files.h"
@@ -117,8 +117,8 @@ int main(int argc, char** argv) {
     return kOk;
   }
   if (config.version) {
-    std::cout << "paligemma-server " << paligemma::kBuildInfo.version << " (commit "
-              << paligemma::kBuildInfo.commit << "), reads bundle formats 1 to "
+    std::cout << "paligemma-server " << paligemma::BuildVersion() << " (commit "
+              << paligemma::BuildCommit() << "), reads bundle formats 1 to "
               << paligemma::kBundleFormat << "\n";
     return kOk;
   }

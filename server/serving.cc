@@ -7,8 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "core/base/build_info.h"
 #include "core/model/torchscript_runner.h"
-#include "server/build_info.h"
 #include "server/model_pipeline.h"
 #include "server/tls_files.h"
 
@@ -45,8 +45,8 @@ int GrantedCpus() {
 
 MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   MetricsInfo info;
-  info.version = kBuildInfo.version;
-  info.commit = kBuildInfo.commit;
+  info.version = BuildVersion();
+  info.commit = BuildCommit();
   info.torch = TorchVersion();
   info.cuda = CudaVersion();
   info.model = model.name();

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
+
+#include "server/status_mapping.h"
 
 namespace paligemma {
 namespace {
@@ -20,16 +23,51 @@ AccessRecord TestRecord() {
   return record;
 }
 
+std::set<std::string> KeysOf(const AccessRecord& record, bool with_content) {
+  std::set<std::string> keys;
+  const auto json = nlohmann::json::parse(AccessRecordToJson(record, with_content));
+  for (const auto& [key, value] : json.items()) keys.insert(key);
+  return keys;
+}
+
 TEST(AccessLogTest, TheSchemaIsFixed) {
+  std::set<std::string> keys = {"request_id",     "method",      "model",          "code",
+                                "duration_ms",    "queue_ms",    "preprocess_ms",  "vision_ms",
+                                "prefill_ms",     "decode_ms",   "postprocess_ms", "ttft_ms",
+                                "images",         "image_bytes", "prompt_tokens",  "output_tokens",
+                                "response_bytes", "peer"};
+  AccessRecord record = TestRecord();
+  EXPECT_EQ(KeysOf(record, false), keys);
+  record.trace_id = std::string(32, 'a');
+  record.tenant = "team";
+  record.attempt = 1;
+  record.tags = {{"cost", "1"}};
+  record.status = DrainingError();
+  keys.insert({"trace_id", "tenant", "attempt", "tags", "reason"});
+  EXPECT_EQ(KeysOf(record, false), keys);
+  keys.insert({"error", "prompt", "answer"});
+  EXPECT_EQ(KeysOf(record, true), keys);
   const auto json = nlohmann::json::parse(AccessRecordToJson(TestRecord(), false));
-  for (const char* key :
-       {"request_id", "method", "model", "code", "duration_ms", "queue_ms", "preprocess_ms",
-        "vision_ms", "prefill_ms", "decode_ms", "postprocess_ms", "ttft_ms", "images",
-        "image_bytes", "prompt_tokens", "output_tokens", "response_bytes", "peer"}) {
-    EXPECT_TRUE(json.contains(key)) << key;
-  }
   EXPECT_EQ(json["duration_ms"], 12.0);
   EXPECT_EQ(json["code"], "OK");
+}
+
+TEST(AccessLogTest, ASlowRequestAndAFaultAreWarnings) {
+  ServerConfig config;
+  config.slow_request_threshold = std::chrono::milliseconds(10);
+  SetUpLogging(config);
+  const AccessLog log(config);
+  const auto line_of = [&log](const AccessRecord& record) {
+    ::testing::internal::CaptureStderr();
+    log.Write(record);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  AccessRecord record = TestRecord();
+  EXPECT_THAT(line_of(record), ::testing::HasSubstr("warning slow request request_id=id-1 "));
+  record.duration = std::chrono::milliseconds(9);
+  EXPECT_THAT(line_of(record), ::testing::HasSubstr("info request request_id=id-1 "));
+  record.status = InternalError("a fault");
+  EXPECT_THAT(line_of(record), ::testing::HasSubstr("warning request request_id=id-1 "));
 }
 
 TEST(AccessLogTest, ContentOnlyWhenAskedFor) {

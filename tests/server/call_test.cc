@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unary calls: answers, refusals, cancels, deadlines, sizes.
+#include <optional>
 #include <thread>
 
 #include "tests/server/test_server.h"
@@ -28,6 +29,49 @@ TEST_F(CallTest, AnAnswerCarriesTheRequestId) {
   EXPECT_EQ(response.candidates(0).text(), "words");
   EXPECT_EQ(response.info().request_id(), "id-1");
   EXPECT_EQ(context.GetServerTrailingMetadata().find("x-request-id")->second, "id-1");
+}
+
+TEST_F(CallTest, TheTimingHoldsTheMakingOfTheResponse) {
+  BecomeReady();
+  std::thread engine([this] {
+    RequestResult result = TextResult("words");
+    result.timing.total = std::chrono::seconds(1);
+    backend_->Take().sink->OnDone(OkStatus(), std::move(result));
+  });
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  ASSERT_TRUE(stub_->Generate(&context, GoodRequest(), &response).ok());
+  engine.join();
+  EXPECT_GT(response.info().timing().postprocess_duration().nanos(), 0);
+  EXPECT_GT(response.info().timing().total_duration().nanos(), 0) << "added to the second before";
+}
+
+TEST_F(CallTest, ADeadlineIsShortenedAndOneIsGivenWhereThereIsNone) {
+  config_.max_deadline = std::chrono::hours(2);
+  config_.default_deadline = std::chrono::minutes(30);
+  BecomeReady();
+  const auto deadline_of = [this](std::optional<std::chrono::hours> timeout) {
+    TimePoint deadline{};
+    std::thread engine([this, &deadline] {
+      auto pending = backend_->Take();
+      deadline = pending.request.deadline;
+      pending.sink->OnDone(OkStatus(), TextResult("x"));
+    });
+    grpc::ClientContext context;
+    if (timeout.has_value()) SetDeadline(*timeout, &context);
+    v1::GenerateResponse response;
+    EXPECT_TRUE(stub_->Generate(&context, GoodRequest(), &response).ok());
+    engine.join();
+    return deadline;
+  };
+  const TimePoint before = Clock::Real()->Now();
+  const TimePoint shortened = deadline_of(std::chrono::hours(100));
+  const TimePoint given = deadline_of(std::nullopt);
+  const TimePoint after = Clock::Real()->Now();
+  EXPECT_TRUE(before + config_.max_deadline <= shortened &&
+              shortened <= after + config_.max_deadline);
+  EXPECT_TRUE(before + config_.default_deadline <= given &&
+              given <= after + config_.default_deadline);
 }
 
 TEST_F(CallTest, WhileLoadingCallsAreToldToComeBack) {

@@ -318,6 +318,17 @@ TEST_F(ReasonsTest, AnUnknownMethodIsToldWhatThereIs) {
   }
 }
 
+TEST_F(ReasonsTest, ReflectionCanBeTurnedOff) {
+  const std::string reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+  EXPECT_NE(SendBytes(reflection, "").error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  config_.reflection = false;
+  const auto server = GrpcServer::Start(dependencies_);
+  ASSERT_TRUE(server.ok());
+  channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string((*server)->port()),
+                                 grpc::InsecureChannelCredentials());
+  EXPECT_EQ(SendBytes(reflection, "").error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
 TEST_F(ReasonsTest, ASizeErrorIsOursUpToTwiceTheImages) {
   v1::GenerateRequest request = GoodRequest();
   request.mutable_images(0)->set_content(
