@@ -92,7 +92,7 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
   };
   bool told = false;
   while (!told && is_loading()) told = WaitForSignal(signals, std::chrono::milliseconds(50));
-  if (is_loading()) {
+  if (is_loading() && !(*serving)->ready()) {
     paligemma::LogInfo("stopped while the model was being loaded");
     (*serving)->Abandon();
     Leave(kOk);

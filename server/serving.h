@@ -35,6 +35,8 @@ class Serving {
   // Loads the weights, warms up, and becomes ready. Takes seconds to minutes, and cannot be
   // interrupted; Abandon() and Drain() may be called meanwhile.
   Status Load();
+  // Loaded, and neither draining nor failed.
+  bool ready() const { return lifecycle_.ready(); }
   // Ends the transport while Load() still runs; the process must end without destructors then.
   void Abandon();
   // Waits for a signal as long as it is told; true: one came.

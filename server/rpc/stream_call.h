@@ -83,7 +83,7 @@ class StreamCall : public Call {
     if (!status.ok()) DropWaiting();
     end_ = End{std::move(status), std::move(trailers)};
     Advance();
-    if (writing_) WaitForReader();
+    WaitForReader();
   }
 
  private:
@@ -107,8 +107,9 @@ class StreamCall : public Call {
       if (!ok) DropWaiting();
       Advance();
     } else if (event == Event::kFinished) {
+      over_ = true;
       alarm_.Cancel();
-    } else if (event == Event::kAlarm && ok && writing_) {
+    } else if (event == Event::kAlarm && ok && !over_) {
       if (num_written_ > num_written_at_alarm_) {
         WaitForReader();
         return;
@@ -154,6 +155,7 @@ class StreamCall : public Call {
   std::int64_t num_written_ PG_GUARDED_BY(mutex_) = 0;
   std::int64_t num_written_at_alarm_ PG_GUARDED_BY(mutex_) = 0;
   bool writing_ PG_GUARDED_BY(mutex_) = false, finished_ PG_GUARDED_BY(mutex_) = false;
+  bool over_ PG_GUARDED_BY(mutex_) = false;  // the status has left as well
   std::optional<End> end_ PG_GUARDED_BY(mutex_);
   grpc::Alarm alarm_ PG_GUARDED_BY(mutex_);
 };

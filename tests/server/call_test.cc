@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unary calls: answers, refusals, cancels, deadlines, sizes.
-#include <optional>
 #include <thread>
 
 #include "tests/server/test_server.h"
@@ -44,34 +43,6 @@ TEST_F(CallTest, TheTimingHoldsTheMakingOfTheResponse) {
   engine.join();
   EXPECT_GT(response.info().timing().postprocess_duration().nanos(), 0);
   EXPECT_GT(response.info().timing().total_duration().nanos(), 0) << "added to the second before";
-}
-
-TEST_F(CallTest, ADeadlineIsShortenedAndOneIsGivenWhereThereIsNone) {
-  config_.max_deadline = std::chrono::hours(2);
-  config_.default_deadline = std::chrono::minutes(30);
-  BecomeReady();
-  const auto deadline_of = [this](std::optional<std::chrono::hours> timeout) {
-    TimePoint deadline{};
-    std::thread engine([this, &deadline] {
-      auto pending = backend_->Take();
-      deadline = pending.request.deadline;
-      pending.sink->OnDone(OkStatus(), TextResult("x"));
-    });
-    grpc::ClientContext context;
-    if (timeout.has_value()) SetDeadline(*timeout, &context);
-    v1::GenerateResponse response;
-    EXPECT_TRUE(stub_->Generate(&context, GoodRequest(), &response).ok());
-    engine.join();
-    return deadline;
-  };
-  const TimePoint before = Clock::Real()->Now();
-  const TimePoint shortened = deadline_of(std::chrono::hours(100));
-  const TimePoint given = deadline_of(std::nullopt);
-  const TimePoint after = Clock::Real()->Now();
-  EXPECT_TRUE(before + config_.max_deadline <= shortened &&
-              shortened <= after + config_.max_deadline);
-  EXPECT_TRUE(before + config_.default_deadline <= given &&
-              given <= after + config_.default_deadline);
 }
 
 TEST_F(CallTest, WhileLoadingCallsAreToldToComeBack) {

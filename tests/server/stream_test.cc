@@ -115,28 +115,6 @@ TEST_F(StreamTest, WhoDoesNotReadIsCutOff) {
   EXPECT_LT(bytes, size_t{400} << 16);
 }
 
-TEST_F(StreamTest, WhoStopsReadingAtTheEndIsCutOff) {
-  config_.stall_timeout = std::chrono::milliseconds(20);
-  auto server = GrpcServer::Start(dependencies_);
-  ASSERT_TRUE(server.ok());
-  const auto stub = v1::PaliGemmaService::NewStub(grpc::CreateChannel(
-      "127.0.0.1:" + std::to_string((*server)->port()), grpc::InsecureChannelCredentials()));
-  BecomeReady();
-  v1::StreamGenerateRequest request;
-  *request.mutable_task()->mutable_generate() = GoodRequest();
-  grpc::ClientContext context;
-  const auto reader = stub->StreamGenerate(&context, request);
-  std::shared_ptr<ResponseSink> sink = backend_->Take().sink;
-  // More than the connection holds, less than the buffer.
-  for (int i = 0; i < 8; ++i) sink->OnDelta(Text(std::string(100'000, 'x')));
-  sink->OnDone(OkStatus(), TextResult(""));
-  sink.reset();
-  backend_->WaitForCancel();
-  v1::StreamGenerateResponse message;
-  while (reader->Read(&message)) EXPECT_FALSE(message.has_result());
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-}
-
 TEST_F(StreamTest, DeltasThatWaitForTheReaderBecomeOne) {
   BecomeReady();
   v1::StreamGenerateRequest request;
