@@ -23,7 +23,7 @@ from paligemma_train.vocabulary import LOC_COUNT, PAD, Vocabulary
 from paligemma_train.vqvae import MaskCodec
 
 FILE, TOKENIZER = "model.pt", "tokenizer.model"
-_TOWER_RATE = 0.4  # of the decoder's
+_TOWER_RATE = 0.2  # of the decoder's
 _THINNING = 4  # one row of so many is taken in a step whose image rows see the prompt
 
 
