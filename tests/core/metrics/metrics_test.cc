@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/metrics/metrics.h"
 
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -52,6 +56,29 @@ TEST(MetricsTest, AFinishedRequestCountsOnceUnderItsReason) {
   const std::string text = metrics.ExportText({});
   EXPECT_THAT(text, HasSubstr("\npaligemma_output_tokens_total 5"));
   EXPECT_THAT(text, HasSubstr("reason=\"stop\"} 1"));
+}
+
+TEST(MetricsTest, NothingIsLostWhileManyThreadsCountAndOneScrapes) {
+  constexpr int kThreads = 4, kEach = 200;
+  Metrics metrics(Info());
+  RequestResult result;
+  result.usage.output_tokens = 1;
+  result.sequences.emplace_back().finish = FinishReason::kStop;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < kEach; ++k) {
+        metrics.RpcStarted("paligemma.v1.PaliGemmaService", "Caption");
+        metrics.OnStep({.prefill = k % 2 == 0, .num_rows = 1, .num_tokens = 1});
+        metrics.RequestFinished(Method::kCaption, OkStatus(), result);
+      }
+    });
+  }
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(metrics.ExportText({.requests_waiting = i}).empty());
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(metrics.ExportText({}), HasSubstr("\npaligemma_output_tokens_total 800"));
 }
 
 }  // namespace
