@@ -18,6 +18,7 @@ namespace {
 // What ended in the engine may still have to be written.
 constexpr Millis kTransportGrace{1000};
 constexpr Millis kSignalPoll{10};
+constexpr Millis kHurriedGrace{500};
 
 class DispatcherBackend : public Backend {
  public:
@@ -269,7 +270,8 @@ bool Serving::Drain(const SignalWait& signal) {
     hurry = true;
     LogInfo("a second signal: ending the calls in flight");
     (void)dispatcher_->Drain(Clock::Real()->Now());
-    grpc_->CancelCalls();
+    // What was just told SERVER_DRAINING should hear it; a cancelled call would not.
+    if (transport.wait_for(kHurriedGrace) != std::future_status::ready) grpc_->CancelCalls();
   }
   const bool drained = engine.get() && transport.get();
   LogInfo(drained ? "drained" : "drained; some calls had to be ended");
