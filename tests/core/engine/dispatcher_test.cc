@@ -357,7 +357,7 @@ class PoisonTest : public DispatcherTest,
                    public ::testing::WithParamInterface<std::tuple<int, int>> {};
 
 TEST_P(PoisonTest, ARequestThatNoStepSurvivesFailsAloneAndItsNeighboursKeepTheirTokens) {
-  const auto [output_index, depth] = GetParam();
+  const int output_index = std::get<0>(GetParam()), depth = std::get<1>(GetParam());
   const std::vector<std::string> texts = {"one", "two", "poison", "four", "five"};
   ASSERT_GT(Answer("poison").size(), 4u);
   model_gate_.Close();
