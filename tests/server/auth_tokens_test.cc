@@ -32,9 +32,8 @@ std::string HashOf(const std::string& token) {
 class AuthTokensTest : public ::testing::Test {
  protected:
   AuthTokensTest() {
-    char folder[] = "/tmp/auth_tokens_test.XXXXXX";
-    PG_CHECK(mkdtemp(folder) != nullptr) << "no temporary folder";
-    folder_ = folder;
+    folder_ = testing::TempDir() + "auth_tokens_test.XXXXXX";
+    PG_CHECK(mkdtemp(folder_.data()) != nullptr) << "no temporary folder";
     path_ = folder_ + "/tokens";
   }
   ~AuthTokensTest() override { std::filesystem::remove_all(folder_); }

@@ -371,7 +371,7 @@ class CredentialsTest : public ServerTest {
     return v1::ModelService::NewStub(channel_)->ListModels(&context, {}, &response);
   }
 
-  const std::string path_ = "/tmp/credentials_test." + std::to_string(getpid());
+  const std::string path_ = testing::TempDir() + "credentials_test." + std::to_string(getpid());
   std::unique_ptr<AuthTokens> tokens_;
 };
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of one instruction set, out of its arithmetics and of the kernels that are written once
+// for all. Included by the files that are compiled for one instruction set, once each, after
+// their vector header.
+#ifndef CORE_CPU_KERNEL_TABLE_H_
+#define CORE_CPU_KERNEL_TABLE_H_
+
+#include <cstdint>
+
+#include "core/cpu/kernels.h"
+#include "core/cpu/page_kernel.h"
+#include "core/cpu/panel_kernel.h"
+#include "core/cpu/row_kernels.h"
+
+namespace paligemma::cpu {
+namespace {
+
+template <typename Float32, typename Bfloat16, typename Int8>
+constexpr Kernels MakeKernels() {
+  return {
+      .float32_panel = MultiplyPanel<Float32>,
+      .bfloat16_panel = MultiplyPanel<Bfloat16>,
+      .int8_panel = MultiplyPanel<Int8>,
+      .to_bfloat16 = ToBfloat16,
+      .quantize = Quantize,
+      .rms_norm = RmsNorm,
+      .add_rms_norm = AddRmsNorm,
+      .layer_norm = LayerNorm,
+      .add = Add,
+      .gelu_of_sum = GeluOfSum,
+      .gelu_times = GeluTimes,
+      .rotate = Rotate,
+      .round_to_bfloat16 = RoundToBfloat16,
+      .softcap = Softcap,
+      .softmax = Softmax,
+      .attend_float32_pages = AttendPages<float>,
+      .attend_bfloat16_pages = AttendPages<std::uint16_t>,
+  };
+}
+
+}  // namespace
+}  // namespace paligemma::cpu
+
+#endif  // CORE_CPU_KERNEL_TABLE_H_
