@@ -238,6 +238,14 @@ std::map<std::string, FileSpec> ReadFiles(const JsonFields& fields) {
   return files;
 }
 
+Recipe ReadRecipe(const JsonFields& fields) {
+  constexpr std::string_view kEncodings[] = {"float32", "bfloat16", "int8", "int4", "fp8"};
+  const auto read = [&](std::string_view part) {
+    return std::string(kEncodings[OneOf(fields, part, kEncodings)]);
+  };
+  return {read("embedding"), read("attention"), read("mlp"), read("vision")};
+}
+
 // What one block alone cannot tell.
 void CheckAcross(const JsonFields& root, const Manifest& manifest) {
   if (!IsModelName(manifest.name)) {
@@ -272,6 +280,9 @@ Manifest ReadManifest(const JsonFields& root) {
   manifest.tokens = ReadTokens(root.Object("tokens"), manifest.architecture.vocab);
   manifest.dtype = kDtypes[OneOf(root, "dtype", kDtypes)];
   manifest.quantization = root.String("quantization");
+  if (root.Has("recipe")) {
+    manifest.recipe = ReadRecipe(root.Object("recipe"));
+  }
   const JsonFields limits = root.Object("limits");
   manifest.limits.max_input_tokens = limits.Int("max_input_tokens", 1);
   manifest.limits.max_output_tokens = limits.Int("max_output_tokens", 1);

@@ -78,6 +78,13 @@ struct FileSpec {
   std::vector<std::string> chunks;  // hex, of each 16 MiB
 };
 
+// How the matrices of each part are encoded: "float32", "bfloat16", "int8", "int4" or "fp8".
+struct Recipe {
+  std::string embedding;  // the matrix of the logits too
+  std::string attention, mlp;
+  std::string vision;
+};
+
 struct Provenance {
   std::string source, source_sha256, exporter, license;
 };
@@ -90,6 +97,7 @@ struct Manifest {
   std::string window_mode;  // "none" or "hf"
   TokenSpec tokens;
   std::string dtype, quantization;
+  std::optional<Recipe> recipe;          // bundles of the first exporters have none
   std::map<Method, MethodSpec> methods;  // a method that is missing is unsupported
   LimitSpec limits;
   std::map<std::string, FileSpec> files;

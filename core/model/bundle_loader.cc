@@ -106,18 +106,66 @@ StatusOr<std::vector<torch::jit::Module>> Layers(const torch::jit::Module& modul
   return layers;
 }
 
-Status CheckShape(const torch::jit::Module& module, const std::string& matrix, std::int64_t rows) {
+StatusOr<at::Tensor> DataOf(const torch::jit::Module& module, const std::string& matrix) {
   if (!module.hasattr(matrix) || !module.attr(matrix).isModule() ||
       !module.attr(matrix).toModule().hasattr("data")) {
     return Refused("has no matrix '" + matrix + "'");
   }
-  const at::Tensor data = module.attr(matrix).toModule().attr("data").toTensor();
+  return module.attr(matrix).toModule().attr("data").toTensor();
+}
+
+Status CheckShape(const torch::jit::Module& module, const std::string& matrix, std::int64_t rows) {
+  PG_ASSIGN_OR_RETURN(const at::Tensor data, DataOf(module, matrix));
   return data.dim() == 2 && data.size(0) == rows
              ? OkStatus()
              : Refused(matrix + " has another shape than the manifest's numbers ask for");
 }
 
-Status CheckDecoder(const torch::jit::Module& module, const Architecture& model) {
+at::ScalarType TypeOf(const std::string& encoding) {
+  return encoding == "float32"    ? at::kFloat
+         : encoding == "bfloat16" ? at::kBFloat16
+         : encoding == "int8"     ? at::kChar
+         : encoding == "int4"     ? at::kByte
+                                  : at::kFloat8_e4m3fn;
+}
+
+// `where` begins the error's text.
+Status CheckEncoding(const torch::jit::Module& module, const std::string& where,
+                     std::initializer_list<const char*> matrices, const std::string& encoding) {
+  for (const char* matrix : matrices) {
+    PG_ASSIGN_OR_RETURN(const at::Tensor data, DataOf(module, matrix));
+    if (data.scalar_type() != TypeOf(encoding)) {
+      return Refused(where + matrix + " is " + c10::toString(data.scalar_type()) +
+                     ", the manifest's recipe says " + encoding);
+    }
+  }
+  return OkStatus();
+}
+
+std::string NameOfLayer(std::size_t i) { return "layer " + std::to_string(i) + ": "; }
+
+Status CheckDecoderRecipe(const torch::jit::Module& module, const Recipe& recipe,
+                          const std::vector<torch::jit::Module>& layers) {
+  PG_RETURN_IF_ERROR(CheckEncoding(module, "", {"embedding"}, recipe.embedding));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    PG_RETURN_IF_ERROR(CheckEncoding(layers[i], NameOfLayer(i), {"qkv", "out"}, recipe.attention));
+    PG_RETURN_IF_ERROR(CheckEncoding(layers[i], NameOfLayer(i), {"gate_up", "down"}, recipe.mlp));
+  }
+  return OkStatus();
+}
+
+Status CheckVisionRecipe(const torch::jit::Module& module, const Recipe& recipe,
+                         const std::vector<torch::jit::Module>& layers) {
+  PG_RETURN_IF_ERROR(CheckEncoding(module, "", {"patches", "projector"}, recipe.vision));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    PG_RETURN_IF_ERROR(
+        CheckEncoding(layers[i], NameOfLayer(i), {"qkv", "out", "fc1", "fc2"}, recipe.vision));
+  }
+  return OkStatus();
+}
+
+Status CheckDecoder(const torch::jit::Module& module, const Manifest& manifest) {
+  const Architecture& model = manifest.architecture;
   AttributeChecker root(module);
   root.Int("hidden", model.hidden);
   root.Int("num_layers", model.layers);
@@ -133,7 +181,7 @@ Status CheckDecoder(const torch::jit::Module& module, const Architecture& model)
   PG_RETURN_IF_ERROR(CheckShape(module, "embedding", model.vocab));
   PG_ASSIGN_OR_RETURN(const auto layers, Layers(module, model.layers));
   for (int i = 0; i < model.layers; ++i) {
-    AttributeChecker layer(layers[i], "layer " + std::to_string(i) + ": ");
+    AttributeChecker layer(layers[i], NameOfLayer(i));
     layer.Int("layer", i);
     layer.Int("heads", model.heads);
     layer.Int("kv_heads", model.kv_heads);
@@ -145,7 +193,8 @@ Status CheckDecoder(const torch::jit::Module& module, const Architecture& model)
     layer.Int("window", i < static_cast<int>(model.windows.size()) ? model.windows[i] : 0);
     PG_RETURN_IF_ERROR(layer.status());
   }
-  return OkStatus();
+  return manifest.recipe.has_value() ? CheckDecoderRecipe(module, *manifest.recipe, layers)
+                                     : OkStatus();
 }
 
 Status CheckVision(const torch::jit::Module& module, const Manifest& manifest) {
@@ -158,7 +207,7 @@ Status CheckVision(const torch::jit::Module& module, const Manifest& manifest) {
   PG_RETURN_IF_ERROR(root.status());
   PG_ASSIGN_OR_RETURN(const auto layers, Layers(module, vision.layers));
   for (int i = 0; i < vision.layers; ++i) {
-    AttributeChecker layer(layers[i], "layer " + std::to_string(i) + ": ");
+    AttributeChecker layer(layers[i], NameOfLayer(i));
     layer.Int("tokens", manifest.image.tokens);
     layer.Int("heads", vision.heads);
     layer.Int("head_dim", vision.head_dim);
@@ -166,7 +215,8 @@ Status CheckVision(const torch::jit::Module& module, const Manifest& manifest) {
     layer.Real("eps", vision.eps);
     PG_RETURN_IF_ERROR(layer.status());
   }
-  return OkStatus();
+  return manifest.recipe.has_value() ? CheckVisionRecipe(module, *manifest.recipe, layers)
+                                     : OkStatus();
 }
 
 double SecondsSince(TimePoint start) {
@@ -187,8 +237,7 @@ StatusOr<LoadedModule> BundleLoader::LoadVision() const {
 }
 
 StatusOr<LoadedModule> BundleLoader::LoadDecoder() const {
-  return Load("decoder.pt",
-              [this](const auto& module) { return CheckDecoder(module, manifest_.architecture); });
+  return Load("decoder.pt", [this](const auto& module) { return CheckDecoder(module, manifest_); });
 }
 
 StatusOr<LoadedModule> BundleLoader::LoadMaskDecoder() const {

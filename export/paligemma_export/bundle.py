@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from paligemma_export import BUNDLE_FORMAT, OPERATOR_SET, __version__, manifest, operators, tokenizer
-from paligemma_export.convert import QUANTIZATIONS, Converter
+from paligemma_export.convert import QUANTIZATIONS, Converter, recipe
 from paligemma_export.errors import ExportError
 from paligemma_export.mask_decoder import MaskDecoder
 from paligemma_export.progress import Progress
@@ -135,6 +135,7 @@ def describe(
         "tokens": ids.block(),
         "dtype": dtype,
         "quantization": options.quantization,
+        "recipe": recipe(dtype, options.quantization),
         "methods": methods,
         "limits": {
             "max_input_tokens": numbers.max_positions - output,

@@ -39,8 +39,10 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--quantize",
         choices=QUANTIZATIONS,
         default="none",
-        help="decoder matrices: int8 (rows), int4 (groups of 32, table int8), fp8 (weight-only), "
-        "mixed (mlp int4, rest int8); the vision tower stays plain",
+        help="what the weights become: int8 (the choice for CPUs: fast, next to no loss), int4 (layers in groups of 32, "
+        "embedding and logits int8: the smallest and fastest, with the largest loss), mixed (mlp int4, the rest int8: in "
+        "between), fp8 (8-bit floating point, weight-only); the vision tower is bfloat16 with each of them. "
+        "docs/quantization.md has the figures",
     )
     parser.add_argument("--name", help="model name, [a-z0-9.-] (default: the output directory's)")
     parser.add_argument("--display-name", default="", help="name for people")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paligemma_export.errors import ExportError
+from paligemma_export.manifest import RECIPE_PARTS
 from paligemma_export.modules import Decoder, DecoderLayer, Matrix, Vision, VisionLayer
 from paligemma_export.progress import Progress
 from paligemma_export.quantization import INT4_GROUP, encode, storage
@@ -17,18 +18,19 @@ from paligemma_export.source import Source, check_finite, slabs
 
 QUANTIZATIONS = ("none", "int8", "int4", "fp8", "mixed")
 
-# Which encoding each decoder matrix takes; the vision tower keeps the plain dtype, since it suffers first.
-_PLANS = {
-    "int8": {"table": "int8", "attention": "int8", "mlp": "int8"},
-    "int4": {"table": "int8", "attention": "int4", "mlp": "int4"},
-    "fp8": {"table": "fp8", "attention": "fp8", "mlp": "fp8"},
-    "mixed": {"table": "int8", "attention": "int8", "mlp": "int4"},
+# Which encoding the matrices of each part take. The embedding is the matrix of the logits too. The vision tower suffers
+# first from quantisation and is read once for an image, not for a token: bfloat16 does for it.
+_RECIPES = {
+    "int8": {"embedding": "int8", "attention": "int8", "mlp": "int8", "vision": "bfloat16"},
+    "int4": {"embedding": "int8", "attention": "int4", "mlp": "int4", "vision": "bfloat16"},
+    "fp8": {"embedding": "fp8", "attention": "fp8", "mlp": "fp8", "vision": "bfloat16"},
+    "mixed": {"embedding": "int8", "attention": "int8", "mlp": "int4", "vision": "bfloat16"},
 }
 
 
-def plan(dtype: str, quantization: str) -> dict[str, str]:
-    """Encoding of the table, the attention and the mlp matrices and (always the plain dtype) the vision tower."""
-    return {"table": dtype, "attention": dtype, "mlp": dtype, **_PLANS.get(quantization, {}), "vision": dtype}
+def recipe(dtype: str, quantization: str) -> dict[str, str]:
+    """The encoding of each part's matrices, as the manifest names it; everything else stays float32."""
+    return _RECIPES.get(quantization) or dict.fromkeys(RECIPE_PARTS, dtype)
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Converter:
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.encodings = plan(self.dtype, self.quantization)
+        self.encodings = recipe(self.dtype, self.quantization)
         numbers = self.source.architecture
         numbers.check()
         for part, widths in (
@@ -57,7 +59,7 @@ class Converter:
 
     def decoder(self) -> Decoder:
         numbers = self.source.architecture
-        embedding = self._matrix(["language_model.embed_tokens.weight"], "table", rows=numbers.vocab)
+        embedding = self._matrix(["language_model.embed_tokens.weight"], "embedding", rows=numbers.vocab)
         layers = [self._decoder_layer(layer) for layer in range(numbers.layers)]
         norm = self._vector("language_model.norm.weight")
         return Decoder(numbers, numbers.embed_scale(self.dtype), embedding, layers, norm).eval()

@@ -50,6 +50,8 @@ LANGUAGES = [
 RESAMPLINGS = ("pillow_bicubic", "bilinear", "bilinear_antialias")
 PADDINGS = ("squash", "pad_white")
 METHODS = ("caption", "answer", "detect", "segment", "read", "generate")
+RECIPE_PARTS = ("embedding", "attention", "mlp", "vision")
+ENCODINGS = ("float32", "bfloat16", "int8", "int4", "fp8")
 CHUNK_BYTES = 16 << 20
 
 _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
@@ -190,6 +192,7 @@ def check(manifest: Any) -> list[str]:
         _check_fields(block, path, fields, problems)
     if not problems:
         _check_values(manifest, problems)
+        _check_recipe(manifest.get("recipe"), problems)
         _check_methods(manifest, problems)
         _check_files(manifest, problems)
     return problems
@@ -250,6 +253,17 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
     )
     grid = image["size"] // max(1, numbers["vision"]["patch"])
     expect(image["tokens"] == grid * grid, "image.tokens: not the square of size / patch")
+
+
+def _check_recipe(recipe: Any, problems: list[str]) -> None:
+    """Bundles of the first exporters have none."""
+    if recipe is None:
+        return
+    before = len(problems)
+    _check_fields(recipe, "recipe", dict.fromkeys(RECIPE_PARTS, str), problems)
+    for part in RECIPE_PARTS if len(problems) == before else ():
+        if recipe[part] not in ENCODINGS:
+            problems.append(f"recipe.{part}: {recipe[part]!r} is unknown")
 
 
 def _check_methods(manifest: dict[str, Any], problems: list[str]) -> None:

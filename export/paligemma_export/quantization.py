@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 INT4_GROUP = 32
-ENCODINGS = ("float32", "bfloat16", "int8", "int4", "fp8")
 _SMALLEST = 1e-12
 _SMALLEST_ACTIVATION = 1e-30
 

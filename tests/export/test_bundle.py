@@ -85,6 +85,15 @@ def test_a_flipped_byte_is_found(
     assert "vision.pt: missing" in capsys.readouterr().err
 
 
+def test_a_recipe_names_a_known_encoding_for_each_part(tinies: dict[str, Tiny]) -> None:
+    good = tinies["tiny-a"].manifest
+    assert good["recipe"] == dict.fromkeys(("embedding", "attention", "mlp", "vision"), "float32")
+    old = {name: value for name, value in good.items() if name != "recipe"}
+    assert manifest.check(old) == []
+    assert manifest.check({**good, "recipe": {**good["recipe"], "mlp": "int3"}}) == ["recipe.mlp: 'int3' is unknown"]
+    assert manifest.check({**good, "recipe": {"mlp": "int8"}})[0] == "recipe.embedding: missing"
+
+
 def test_quantize_command(tinies: dict[str, Tiny], tmp_path: Path) -> None:
     arguments = ["quantize", str(tinies["tiny-c"].bundle), "--quantize=int8", f"--output={tmp_path / 'q'}"]
     assert cli.main(arguments) == 0

@@ -55,7 +55,9 @@ def test_quantised_bundles_run(tinies: dict[str, Tiny], encoding: str, tmp_path:
     options = bundle.Options(name="q", quantization=encoding, languages=["en"], quiet=True)
     model = (tiny.bundle / "tokenizer.model").read_bytes()
     content = bundle.write(tmp_path / "q", source, model, options)
-    assert content["quantization"] == encoding
+    assert content["quantization"] == encoding and content["recipe"]["vision"] == "bfloat16"
+    vision = load_module(tmp_path / "q", "vision.pt").state_dict()
+    assert {tensor.dtype for name, tensor in vision.items() if name.endswith(".data")} == {torch.bfloat16}
     case, numbers = tiny.cases[0], content["architecture"]
     runner = Runner(
         load_module(tmp_path / "q", "decoder.pt"), numbers["layers"], numbers["kv_heads"], numbers["head_dim"]

@@ -94,6 +94,22 @@ TEST(ManifestTest, ReadsEveryField) {
   EXPECT_TRUE(manifest->Supports(Method::kRead));
 }
 
+TEST(ManifestTest, ARecipeNamesAKnownEncodingForEachPartOrIsMissing) {
+  EXPECT_FALSE(ParseManifest(Complete().dump())->recipe.has_value());
+  json manifest = Complete();
+  manifest["recipe"] = {
+      {"embedding", "int8"}, {"attention", "int4"}, {"mlp", "fp8"}, {"vision", "bfloat16"}};
+  const auto parsed = ParseManifest(manifest.dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(parsed->recipe->embedding, "int8");
+  EXPECT_EQ(parsed->recipe->mlp, "fp8");
+  EXPECT_EQ(parsed->recipe->vision, "bfloat16");
+  manifest["recipe"]["mlp"] = "int3";
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("recipe.mlp: \"int3\" is unknown"));
+  manifest["recipe"].erase("mlp");
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("recipe.mlp: missing"));
+}
+
 TEST(ManifestTest, ANewerFormatNeedsANewerServerWhateverElseItHolds) {
   EXPECT_THAT(ErrorOf({{"format", 2}}), HasSubstr("needs a newer server"));
 }

@@ -131,6 +131,24 @@ TEST_F(BundleLoaderTest, RefusesNumbersThatContradictTheManifest) {
   EXPECT_THAT(vision.status().message(), HasSubstr("vision.pt: layer 0: heads"));
 }
 
+TEST_F(BundleLoaderTest, RefusesWeightsInAnotherEncodingThanTheRecipes) {
+  manifest_.recipe.reset();  // as bundles of the first exporters
+  EXPECT_TRUE(LoadDecoder().ok());
+  const Recipe good{"float32", "float32", "float32", "float32"};
+  manifest_.recipe = good;
+  EXPECT_TRUE(LoadDecoder().ok());
+  manifest_.recipe->embedding = "int8";
+  ExpectRefused(LoadDecoder().status(), "embedding is Float, the manifest's recipe says int8");
+  manifest_.recipe = good;
+  manifest_.recipe->mlp = "int4";
+  ExpectRefused(LoadDecoder().status(), "layer 0: gate_up is Float");
+  manifest_.recipe = good;
+  manifest_.recipe->vision = "bfloat16";
+  EXPECT_TRUE(LoadDecoder().ok());
+  const auto vision = BundleLoader(directory_.string(), manifest_, "cpu", 2).LoadVision();
+  EXPECT_THAT(vision.status().message(), HasSubstr("vision.pt: patches is Float"));
+}
+
 // Damage that hashes do not show, since they were made of it: the parser itself must hold.
 TEST_F(BundleLoaderTest, AMappingOfRubbishThrowsAndDoesNotCrash) {
   const c10::InferenceMode inference;
