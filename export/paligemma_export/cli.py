@@ -39,9 +39,9 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--quantize",
         choices=QUANTIZATIONS,
         default="none",
-        help="what the weights become: int8 (the choice for CPUs: fast, next to no loss), int4 (layers in groups of 32, "
-        "embedding and logits int8: the smallest and fastest, with the largest loss), mixed (mlp int4, the rest int8: in "
-        "between), fp8 (8-bit floating point, weight-only); the vision tower is bfloat16 with each of them. "
+        help="what the weights become: int8 (the choice for CPUs), int4 (layers in groups of 32, embedding and "
+        "logits int8: the smallest, with the largest loss), mixed (mlp int4, the rest int8: in between), "
+        "fp8 (8-bit floating point, weight-only); the vision tower is bfloat16 with each of them. "
         "docs/quantization.md has the figures",
     )
     parser.add_argument("--name", help="model name, [a-z0-9.-] (default: the output directory's)")
