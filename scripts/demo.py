@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks a real server every question of a bundle's demo.json through the bundled client, and checks the answers.
 
-demo.json: {"note": what to expect of this model, "asks": [{"rpc", "arguments", "expect": the model's raw text,
-"token_ids": optional, the exact tokens}]}. Standard library only: the demo's machine has nothing else.
+demo.json: {"note": what to expect of this model, "asks": [{"rpc", "arguments", and either "expect": the model's raw
+text, with "token_ids" where the exact tokens count; or "objects": [{"label", "box": x0 y0 x1 y1 in pixels, "area":
+optional, pixels of the mask}], which each must be found nearly there}]}. Standard library only: the demo's machine has
+nothing else.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "build/release/bin"
 OUT = ROOT / "demo-out"
+LEAST_OVERLAP = 0.6  # of a box with the true one; of a mask's area with the true one
 
 
 def free_port() -> int:
@@ -63,8 +66,27 @@ def run_ask(ask: dict, address: str) -> tuple[dict, float]:
     return answer, seconds
 
 
+def overlap(a: list[int], b: list[int]) -> float:
+    """Intersection over union of two boxes x0 y0 x1 y1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, width) * max(0, height)
+    return both / sum([(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)], -both)
+
+
+def finds(found: dict, wanted: dict) -> bool:
+    """Whether an object of a response is the wanted one: its label, most of its box, about the area of its mask."""
+    box = field(found, "pixel_box") or {}
+    sides = [int(field(box, side) or 0) for side in ("x_min", "y_min", "x_max", "y_max")]
+    area = int(field(found.get("mask") or {}, "area_pixel_count") or 0)
+    return (found["label"] == wanted["label"] and overlap(sides, wanted["box"]) >= LEAST_OVERLAP
+            and ("area" not in wanted or LEAST_OVERLAP <= area / wanted["area"] <= 1 / LEAST_OVERLAP))
+
+
 def check(ask: dict, response: dict) -> bool:
-    """Whether the response is what the reference says."""
+    """Whether the response is what demo.json says."""
+    if "objects" in ask:
+        found, wanted = response.get("objects") or [], ask["objects"]
+        return len(found) == len(wanted) and all(any(finds(one, other) for one in found) for other in wanted)
     right = field(field(response, "info") or {}, "raw_text") == ask["expect"]
     if "token_ids" in ask:
         candidates = response.get("candidates") or [{}]
@@ -101,7 +123,7 @@ def main() -> int:
             print(f"{ask['rpc']:<9} $ paligemma {' '.join(ask['arguments'])}")
             print(f"  {'right' if right else 'WRONG'} {seconds * 1000:6.0f} ms  {str(text)[:width]!r}", flush=True)
             if not right:
-                print(f"  expected        {ask['expect'][:width]!r}")
+                print(f"  expected        {str(ask.get('expect') or ask.get('objects'))[:width]!r}")
     finally:
         server.send_signal(signal.SIGTERM)
         code = server.wait(60)

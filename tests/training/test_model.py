@@ -19,10 +19,11 @@ from paligemma_train import (
     tasks,
     tower,
     vqvae,
+    warm_start,
     worlds,
 )
 from paligemma_train.feed import Feed, pixels
-from paligemma_train.model import Config, PaliGemma, prefix_bias
+from paligemma_train.model import CURVE, Config, PaliGemma, location_curve, prefix_bias, smooth_locations
 from paligemma_train.vocabulary import BOS, Vocabulary, train
 
 SMALL = Config(hidden=48, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=64, query_pre_attn_scalar=12,
@@ -234,6 +235,32 @@ def test_dense_labels_train_the_tower() -> None:
         descent.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_a_place_on_the_curve_is_answered_as_its_own_coordinate() -> None:
+    model = PaliGemma(SMALL)
+    first = 64
+    smooth_locations(model, first)
+    places = torch.tensor([0, 100, 517, 1023])
+    table = model.language_model.embed_tokens.weight[first:first + 1024, :CURVE]
+    assert (location_curve(places / 1024) @ table.T).argmax(1).tolist() == places.tolist()
+
+
+def test_an_edge_that_is_told_wrongly_costs_more() -> None:
+    box = torch.tensor([[0.1, 0.2, 0.5, 0.9]])
+    told = 3 * location_curve(box[0])[None]
+    right = tower.edge_loss(told, box)
+    assert all(tower.edge_loss(told, box + shift) > right + 1 for shift in (0.05, -0.05, 0.3))
+
+
+def test_the_projector_shows_edges_to_the_decoder() -> None:
+    torch.manual_seed(0)
+    heads, weight = tower.DenseHeads(8), torch.zeros(192, 8)
+    warm_start.show_edges(weight, heads)
+    features = torch.randn(5, 8)
+    told = heads.edges(features) - heads.edges.bias
+    seen = features @ weight.T
+    assert torch.allclose(seen @ seen.T, told @ told.T, atol=1e-4)  # all of it, whichever way it is turned
 
 
 def test_mask_decoder_is_read_by_the_exporter(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from paligemma_train.domain import RGB
 
 _PHOTOS = Path(__file__).parent / "photos"
 _NOISE_SIDE = 640
+KINDS = ("plain", "gradient", "stripes", "noise", "photo")
 
 
-def make(rng: Random, width: int, height: int) -> Image.Image:
-    kind = rng.choices(("plain", "gradient", "stripes", "noise", "photo"), (3, 2, 2, 1, 2))[0]
+def make(rng: Random, width: int, height: int, kind: str | None = None) -> Image.Image:
+    """One of `KINDS`."""
+    kind = kind or rng.choices(KINDS, (3, 2, 2, 1, 2))[0]
     if kind == "photo":
         return _photo(rng, width, height)
     base = _tone(rng)

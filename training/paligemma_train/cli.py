@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from paligemma_train import checkpoint, finish, learn, tasks, tower, vocabulary, vqvae, worlds
+from paligemma_train import checkpoint, evaluate, finish, learn, showcase, tasks, tower, vocabulary, vqvae, worlds
 from paligemma_train.model import Config
 
 _CONFIG = Config()
@@ -37,17 +37,23 @@ def _tasks(options: argparse.Namespace) -> None:
     learn.train(_CONFIG, options.work, options.device, plan)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from paligemma_train import evaluate
-
+def _trained(options: argparse.Namespace) -> evaluate.Plain:
     codec = vqvae.load(options.work)
     if codec is None:
         raise SystemExit("no trained masks yet")
     model = finish.load_model(_CONFIG, options.work).to(options.device)
     words = vocabulary.Vocabulary(options.work / learn.TOKENIZER)
-    ask = evaluate.Plain(model.eval(), words, codec.to(options.device), options.device)
-    missed = evaluate.table(ask, options.cases, options.seed, options.work / "accuracy.json", "in PyTorch")
+    return evaluate.Plain(model.eval(), words, codec.to(options.device), options.device)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    output = options.work / "accuracy.json"
+    missed = evaluate.table(_trained(options), options.cases, options.seed, output, "in PyTorch")
     print(f"{missed} floors missed")
+
+
+def _showcase(options: argparse.Namespace) -> None:
+    showcase.write(options.bundle, _trained(options), tuple(options.without))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -130,6 +136,11 @@ def build_parser() -> argparse.ArgumentParser:
         for add in adders:
             add(stage)
         stage.set_defaults(run=run)
+    show = commands.add_parser("showcase", help="make demo's pictures, into a bundle", parents=[_common()])
+    show.add_argument("bundle", type=Path)
+    show.add_argument("--without", nargs="*", default=[], choices=list(showcase.SCENES), metavar="SCENE",
+                      help="scenes to leave out, where the model does not know them")
+    show.set_defaults(run=_showcase)
     resume = commands.add_parser("from-bundle", help="start stage 2 from a bundle's weights", parents=[_common()])
     resume.add_argument("bundle", type=Path)
     resume.set_defaults(run=_resume_from)

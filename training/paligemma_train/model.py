@@ -20,11 +20,11 @@ class Config:
 
     vocab: int = 1984
     hidden: int = 192
-    layers: int = 4
+    layers: int = 6
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 48
-    intermediate: int = 576
+    intermediate: int = 512
     query_pre_attn_scalar: int = 48
     attention_softcap: float = 50.0
     final_softcap: float = 30.0
@@ -285,13 +285,22 @@ def prefix_bias(prefix: Tensor, length: int) -> Tensor:
     return torch.zeros(allowed.shape, device=prefix.device).masked_fill_(~allowed, -1e9)[:, None, None]
 
 
+CURVE = 32  # dimensions of the curve on which coordinates begin
+_LOUD = 1.5  # length of a coordinate's embedding against other tokens', so that neighbours can be told apart at once
+
+
+def location_curve(places: Tensor) -> Tensor:
+    """places [n] of 0 to 1 -> [n,CURVE], a smooth curve of length sqrt(CURVE / 2) everywhere, on which near places are
+    alike."""
+    waves = 2 ** torch.linspace(-1, 5.5, CURVE // 2, device=places.device) * math.pi
+    angles = places[:, None] * waves
+    return torch.cat((torch.sin(angles), torch.cos(angles)), 1)
+
+
+@torch.no_grad()
 def smooth_locations(model: PaliGemma, first: int, count: int = 1024) -> None:
-    """Starts the coordinate embeddings on a smooth curve, so that neighbouring bins are alike from the beginning."""
+    """Starts the coordinate embeddings on the curve, so that neighbouring bins are alike from the beginning."""
     table = model.language_model.embed_tokens.weight
-    width = table.size(1) // 2
-    place = torch.linspace(0, 1, count)[:, None]
-    waves = 2 ** torch.linspace(-1, 6, width // 2)[None] * math.pi
-    curve = torch.cat((torch.sin(place * waves), torch.cos(place * waves)), 1)
-    with torch.no_grad():
-        table[first:first + count, :curve.size(1)] = curve * table.size(1) ** -0.5
-        table[first:first + count, curve.size(1):] *= 0.1
+    curve = location_curve(torch.arange(count) / count)
+    table[first:first + count, :CURVE] = curve * (_LOUD * (2 / CURVE) ** 0.5)
+    table[first:first + count, CURVE:] *= 0.1

@@ -88,15 +88,15 @@ class _Disc:
 
 def canvas_size(rng: Random) -> tuple[int, int]:
     """Width and height: often square, else up to 2 to 1 either way."""
-    side = rng.randint(128, 256)
+    side = math.exp(rng.uniform(math.log(112), math.log(400)))
     stretch = 1.0 if rng.random() < 0.4 else math.exp(rng.uniform(-0.35, 0.35))
     return round(side * stretch), round(side / stretch)
 
 
-def geometric(rng: Random, most: int, least: int = 1) -> Scene:
+def geometric(rng: Random, most: int, least: int = 1, background: str | None = None) -> Scene:
     """`least` to `most` shapes, as far as there is room."""
     width, height = canvas_size(rng)
-    picture = backgrounds.make(rng, width, height)
+    picture = backgrounds.make(rng, width, height, background)
     numbers = Image.new("L", (width, height))
     scene = Scene(picture, np.empty(0), [])
     add_shapes(rng, scene, numbers, rng.randint(least, most))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from paligemma_train import checkpoint, dense, worlds
 from paligemma_train.feed import Feed, pixels
-from paligemma_train.model import Config, VisionTower
+from paligemma_train.model import CURVE, Config, VisionTower, location_curve
 from paligemma_train.optimizer import Optimizer
 from paligemma_train.schedule import Progress
 
@@ -23,6 +23,7 @@ FILE = "tower.pt"
 _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dense.CHARACTER_CLASSES,
           "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2}
 # how much a patch without a thing or a character counts, so that they do not drown the few with one
+EDGES, _EDGE_STEPS = 4, 128
 _NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.08, "right": 0.08}
 
 
@@ -35,10 +36,12 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.patches = nn.Linear(width, sum(_PARTS.values()))
         self.place = nn.Linear(width, dense.PLACE_CLASSES)
+        self.edges = nn.Linear(width, EDGES * CURVE)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         parts = self.patches(features).float().split(list(_PARTS.values()), -1)
-        return {**dict(zip(_PARTS, parts, strict=True)), "place": self.place(features.mean(1)).float()}
+        return {**dict(zip(_PARTS, parts, strict=True)), "place": self.place(features.mean(1)).float(),
+                "edges": self.edges(features).float().unflatten(-1, (EDGES, CURVE))}
 
 
 def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
@@ -65,19 +68,39 @@ def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
     on = truth["name"] > 0
     if on.any():
         loss = loss + 5 * F.l1_loss(found["box"][on], truth["box"][on])
+        loss = loss + 0.5 * edge_loss(found["edges"][on], truth["box"][on])
         for part in ("inside", "crop"):
             loss = loss + F.binary_cross_entropy_with_logits(found[part][on], truth[part][on])
     return loss
 
 
+def edge_scores(edges: Tensor) -> Tensor:
+    """[n,4,CURVE] -> [n,4,steps + 1]: how likely each place is, by its likeness to the curve there. The decoder's
+    answers are made the same way, so what is learned here is a coordinate that it can read."""
+    places = torch.arange(_EDGE_STEPS + 1, device=edges.device) / _EDGE_STEPS
+    return edges @ location_curve(places).T
+
+
+def edge_loss(edges: Tensor, box: Tensor) -> Tensor:
+    """Cross-entropy against the true edge [n,4], shared between the two steps around it."""
+    likely = F.log_softmax(edge_scores(edges), -1)
+    place = (box * _EDGE_STEPS).clamp(0, _EDGE_STEPS - 1e-3)
+    below = place.long()
+    share = place - below
+    gained = likely.gather(-1, torch.stack((below, below + 1), -1))
+    return -(gained[..., 0] * (1 - share) + gained[..., 1] * share).mean()
+
+
 @torch.no_grad()
 def dense_scores(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str, float]:
-    """Accuracy on the patches that show something of the kind; box: mean distance of an edge."""
+    """Accuracy on the patches that show something of the kind; box, edge: mean distance of an edge."""
     on, scores = truth["name"] > 0, {}
     for part in ("color", "name", "left", "right"):
         shown = truth[part] > 0
         scores[part] = (found[part].argmax(-1) == truth[part])[shown].float().mean().item()
     scores["box"] = (found["box"] - truth["box"])[on].abs().mean().item()
+    edges = edge_scores(found["edges"][on]).argmax(-1) / _EDGE_STEPS
+    scores["edge"] = (edges - truth["box"][on]).abs().mean().item()
     scores["place"] = (found["place"].argmax(-1) == truth["place"]).float().mean().item()
     return scores
 

@@ -9,11 +9,12 @@ import torch
 
 from paligemma_train import dense
 from paligemma_train.domain import COLORS, NAMES, PLACES
-from paligemma_train.model import PaliGemma, smooth_locations
-from paligemma_train.tower import DenseHeads
+from paligemma_train.model import CURVE, PaliGemma, smooth_locations
+from paligemma_train.tower import EDGES, DenseHeads
 from paligemma_train.vocabulary import Vocabulary
 
 _PULL = 0.12  # of one unit of a class's score towards its word
+_EDGE_PULL = 1.0  # of an edge's point on the curve
 
 
 def prepare(model: PaliGemma, heads: DenseHeads | None, words: Vocabulary) -> None:
@@ -45,10 +46,16 @@ def speak_in_words(model: PaliGemma, heads: DenseHeads, words: Vocabulary) -> No
         _add(projector.weight, rows[1:] - rows.mean(0), _embeddings(table, words, list(names)))
     place = heads.place.weight
     _add(projector.weight, place[1:] - place.mean(0), _embeddings(table, words, list(PLACES)))
-    box = scores[list(heads.parts).index("box")]
-    directions = torch.randn(4, table.size(1))
-    projector.weight.add_(2 * directions.T @ box)
     assert len(COLORS) + 1 == dense.COLOR_CLASSES
+    show_edges(projector.weight, heads)
+
+
+@torch.no_grad()
+def show_edges(weight: torch.Tensor, heads: DenseHeads) -> None:
+    """Each edge of the box stands in every image row in dimensions of its own, as a point of the curve of coordinates,
+    so that answering one is to copy it."""
+    frame = torch.nn.init.orthogonal_(torch.empty(weight.size(0), EDGES * CURVE))
+    weight.add_(_EDGE_PULL * frame @ heads.edges.weight)
 
 
 def _add(weight: torch.Tensor, rows: torch.Tensor, embeddings: torch.Tensor) -> None:
