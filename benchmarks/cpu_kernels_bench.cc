@@ -120,7 +120,7 @@ class Bench {
                             ? at::randint(-127, 128, {shape.outputs, shape.inputs}, type)
                             : at::randn({shape.outputs, shape.inputs}, type);
     contest.scale = type == at::kChar ? at::ones({shape.outputs}) : at::empty({0});
-    contest.packed = ops::Pack(context_, contest.canonical);
+    contest.packed = ops::Pack(context_, contest.canonical, contest.scale);
     if (type == at::kChar) {
       contest.onednn.emplace(contest.canonical);
     }

@@ -22,6 +22,7 @@ struct WidenedBfloat16Arithmetic : FloatSums {
 }  // namespace
 
 constinit const Kernels kAvx512Kernels =
-    MakeKernels<Float32Arithmetic, WidenedBfloat16Arithmetic, Int8Arithmetic>();
+    MakeKernels<Float32Arithmetic, WidenedBfloat16Arithmetic, Int8Arithmetic, Int4Arithmetic,
+                Fp8Arithmetic<WidenedBfloat16Arithmetic>>();
 
 }  // namespace paligemma::cpu

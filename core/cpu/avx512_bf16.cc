@@ -16,6 +16,7 @@ struct Bfloat16Arithmetic : FloatSums {
 }  // namespace
 
 constinit const Kernels kAvx512Bf16Kernels =
-    MakeKernels<Float32Arithmetic, Bfloat16Arithmetic, Int8Arithmetic>();
+    MakeKernels<Float32Arithmetic, Bfloat16Arithmetic, Int8Arithmetic, Int4Arithmetic,
+                Fp8Arithmetic<Bfloat16Arithmetic>>();
 
 }  // namespace paligemma::cpu

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "core/cpu/int4_kernel.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/page_kernel.h"
 #include "core/cpu/panel_kernel.h"
@@ -15,14 +16,17 @@
 namespace paligemma::cpu {
 namespace {
 
-template <typename Float32, typename Bfloat16, typename Int8>
+template <typename Float32, typename Bfloat16, typename Int8, typename Int4, typename Fp8>
 constexpr Kernels MakeKernels() {
   return {
       .float32_panel = MultiplyPanel<Float32>,
       .bfloat16_panel = MultiplyPanel<Bfloat16>,
       .int8_panel = MultiplyPanel<Int8>,
+      .int4_panel = MultiplyInt4Panel<Int4>,
+      .fp8_panel = MultiplyPanel<Fp8>,
       .to_bfloat16 = ToBfloat16,
       .quantize = Quantize,
+      .quantize_in_groups = QuantizeInGroups,
       .rms_norm = RmsNorm,
       .add_rms_norm = AddRmsNorm,
       .layer_norm = LayerNorm,

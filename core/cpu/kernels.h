@@ -16,12 +16,12 @@ namespace paligemma::cpu {
 
 // Rows of activations times one panel of a matrix.
 struct PanelJob {
-  const std::uint32_t* weights = nullptr;     // [steps][kPanel]
+  const std::uint32_t* weights = nullptr;     // [steps][WordsPerStep]
   const std::int32_t* weight_sums = nullptr;  // int8: [kPanel]
-  const float* weight_scale = nullptr;        // int8: [kPanel]
-  const std::uint32_t* rows = nullptr;        // [num_rows][row_stride] words, as many as steps
+  const float* weight_scale = nullptr;        // int8, fp8: [kPanel]
+  const std::uint32_t* rows = nullptr;        // [num_rows][row_stride] words; product.h
   std::int64_t row_stride = 0;
-  const float* row_scale = nullptr;  // int8: [num_rows]
+  const float* row_scale = nullptr;  // int8, int4: [num_rows]
   int num_rows = 0;
   int num_steps = 0;
   float* y = nullptr;  // [num_rows][y_stride], the first kPanel of each row; overwritten
@@ -57,12 +57,21 @@ struct Kernels {
   // 128 times `weight_sums` that this adds is taken off again. Sums are exact; the result is
   // float(sum) * row_scale * weight_scale.
   void (*int8_panel)(const PanelJob& job);
+  // Signed bytes times int4: the exact sum of a group of inputs, as float times the group's scale,
+  // is added by one fused multiply-add; the result is that sum * row_scale.
+  void (*int4_panel)(const PanelJob& job);
+  // bfloat16 times fp8, which is decoded to bfloat16 on the way; the result is sum * weight_scale.
+  void (*fp8_panel)(const PanelJob& job);
 
   // Rounds to nearest even. Writes count values, then zeros up to `padded`.
   void (*to_bfloat16)(const float* x, int count, int padded, std::uint16_t* out);
   // Returns the scale, max |x| / 127 (of at least 1e-30, so never zero): x = (byte - 128) * scale.
   // Writes 128 from count to `padded`. NaN and infinities give a scale that hands them on.
   float (*quantize)(const float* x, int count, int padded, std::uint8_t* out);
+  // The same to signed bytes, without padding, and -8 times the sum of each group of kInt4Group of
+  // them: what the 8 in int4's values + 8 adds too much.
+  float (*quantize_in_groups)(const float* x, int count, std::int8_t* out,
+                              std::int32_t* corrections);
 
   // out = x / sqrt(mean(x^2) + eps) * (1 + weight); `out` may be x.
   void (*rms_norm)(const float* x, const float* weight, int count, float eps, float* out);

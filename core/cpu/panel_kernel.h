@@ -4,8 +4,9 @@
 //
 // An Arithmetic says how the words of one step are multiplied, for kWidth outputs at a time:
 //   kVectors x kWidth outputs and kMaxRows rows are taken at once, as many as the registers hold
-//   Weights, Input, Sum          what weights, one row's word and a sum are held in
-//   LoadWeights(words), LoadInput(word)
+//   Weights, Input, Sum          what weights, one row's words of a step and a sum are held in
+//   kInputWords                  of a row in a step
+//   LoadWeights(words), LoadInput(words)
 //   MultiplyAdd(sum, input, weights) -> Sum
 //   Begin(job, channel), Resume(partial), Pause(sum, partial)   sums before, between, after blocks
 //   Finish(job, row, channel, sum, y)
@@ -21,7 +22,7 @@
 #if defined(__clang__)
 #define PG_UNROLL _Pragma("unroll")
 #else
-#define PG_UNROLL _Pragma("GCC unroll 8")
+#define PG_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 namespace paligemma::cpu {
@@ -56,7 +57,8 @@ inline void AddSteps(const PanelJob& job, int row, int channel, int begin, int e
       weights[i] = Arithmetic::LoadWeights(own + i * kWidth);
     }
     PG_UNROLL for (int r = 0; r < kRows; ++r) {
-      const auto input = Arithmetic::LoadInput(inputs + r * job.row_stride + step);
+      const auto input =
+          Arithmetic::LoadInput(inputs + r * job.row_stride + step * Arithmetic::kInputWords);
       PG_UNROLL for (int i = 0; i < kVectors; ++i) {
         sums[r][i] = Arithmetic::MultiplyAdd(sums[r][i], input, weights[i]);
       }

@@ -11,9 +11,25 @@ namespace {
 
 constexpr std::int64_t kWordsPerLine = 16;
 
+// Of activations, for one step of weights.
+std::int64_t InputWordsPerStep(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::kFloat32:
+    case Encoding::kBfloat16:
+    case Encoding::kInt8:
+      return 1;
+    case Encoding::kFp8:
+      return 2;
+    case Encoding::kInt4:
+      return kInt4Group / 4 + 1;
+  }
+  return 0;
+}
+
 // Whole cache lines, and an odd number of them: rows a power of two apart would share cache sets.
 std::int64_t StrideOf(Encoding encoding, std::int64_t inputs) {
-  const std::int64_t lines = (NumSteps(encoding, inputs) + kWordsPerLine - 1) / kWordsPerLine;
+  const std::int64_t words = NumSteps(encoding, inputs) * InputWordsPerStep(encoding);
+  const std::int64_t lines = (words + kWordsPerLine - 1) / kWordsPerLine;
   return (lines | 1) * kWordsPerLine;
 }
 
@@ -27,6 +43,10 @@ PanelKernel KernelOf(const Kernels& kernels, Encoding encoding) {
       return kernels.bfloat16_panel;
     case Encoding::kInt8:
       return kernels.int8_panel;
+    case Encoding::kInt4:
+      return kernels.int4_panel;
+    case Encoding::kFp8:
+      return kernels.fp8_panel;
   }
   return nullptr;
 }
@@ -65,22 +85,28 @@ Activations::Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std:
       inputs_(inputs),
       stride_(StrideOf(encoding, inputs)),
       words_(num_rows * stride_),
-      scales_(encoding == Encoding::kInt8 ? num_rows : 0) {}
+      scales_(encoding == Encoding::kInt8 || encoding == Encoding::kInt4 ? num_rows : 0) {}
 
 void Activations::SetRow(std::int64_t row, const float* x) {
   std::uint32_t* words = words_.data() + row * stride_;
   const int count = static_cast<int>(inputs_);
-  const int padded = static_cast<int>(NumSteps(encoding_, inputs_) * InputsPerWord(encoding_));
+  const int padded = static_cast<int>(NumSteps(encoding_, inputs_) * InputsPerStep(encoding_));
   switch (encoding_) {
     case Encoding::kFloat32:
       std::copy(x, x + count, reinterpret_cast<float*>(words));
       break;
     case Encoding::kBfloat16:
+    case Encoding::kFp8:
       KernelsFor(isa_).to_bfloat16(x, count, padded, reinterpret_cast<std::uint16_t*>(words));
       break;
     case Encoding::kInt8:
       scales_[row] =
           KernelsFor(isa_).quantize(x, count, padded, reinterpret_cast<std::uint8_t*>(words));
+      break;
+    case Encoding::kInt4:
+      scales_[row] =
+          KernelsFor(isa_).quantize_in_groups(x, count, reinterpret_cast<std::int8_t*>(words),
+                                              reinterpret_cast<std::int32_t*>(words + inputs_ / 4));
       break;
   }
 }
@@ -103,7 +129,7 @@ void Multiply(const Context& context, const Activations& x, const PackedMatrix& 
   context.Run(static_cast<int>(w.num_panels()), [&](int panel) {
     const std::int64_t first = panel * kPanel;
     PanelJob job;
-    job.weights = w.words + panel * w.num_steps() * kPanel;
+    job.weights = w.words + panel * w.panel_words();
     job.weight_sums = w.sums == nullptr ? nullptr : w.sums + first;
     job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
     job.rows = x.words();

@@ -15,9 +15,10 @@
 
 namespace paligemma::cpu {
 
-// Rows as the product with a matrix of one encoding reads them: float32, bfloat16, or bytes with
-// one scale per row. Rows are set one by one, by any threads, so that whatever computes a row hands
-// it on while it is still in the cache.
+// Rows as the product with a matrix of one encoding reads them: float32, bfloat16 (for fp8 too), or
+// bytes with one scale per row (for int4 followed by a correction for each group, kernels.h). Rows
+// are set one by one, by any threads, so that whatever computes a row hands it on while it is still
+// in the cache.
 class Activations {
  public:
   Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std::int64_t inputs);

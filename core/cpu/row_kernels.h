@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "core/cpu/packed_matrix.h"
+
 namespace paligemma::cpu {
 namespace {
 
@@ -31,18 +33,39 @@ void ToBfloat16(const float* x, int count, int padded, std::uint16_t* out) {
   }
 }
 
-float Quantize(const float* x, int count, int padded, std::uint8_t* out) {
+inline float ScaleOf(const float* x, int count) {
   Vector most = Vector::Zero();
   ForEachVector(x, count, [&](Vector v, int, int) { most = Vector::MaxOfAbs(most, v.Abs()); });
   const float largest = most.LargestOfAbs();
   // Not max(): a NaN must stay.
-  const float scale = (largest < 1e-30f ? 1e-30f : largest) / 127.f;
+  return (largest < 1e-30f ? 1e-30f : largest) / 127.f;
+}
+
+float Quantize(const float* x, int count, int padded, std::uint8_t* out) {
+  const float scale = ScaleOf(x, count);
   const Vector divisor = Vector::All(scale), offset = Vector::All(128.f);
   ForEachVector(x, count, [&](Vector v, int first, int width) {
     ((v / divisor).Rounded() + offset).StoreBytes(out + first, width);
   });
   for (int i = count; i < padded; ++i) {
     out[i] = 128;
+  }
+  return scale;
+}
+
+float QuantizeInGroups(const float* x, int count, std::int8_t* out, std::int32_t* corrections) {
+  const float scale = ScaleOf(x, count);
+  const Vector divisor = Vector::All(scale);
+  ForEachVector(x, count, [&](Vector v, int first, int width) {
+    (v / divisor).Rounded().StoreBytes(reinterpret_cast<std::uint8_t*>(out) + first, width);
+  });
+  constexpr int kGroup = static_cast<int>(kInt4Group);
+  for (int group = 0; group < count / kGroup; ++group) {
+    std::int32_t sum = 0;
+    for (int i = 0; i < kGroup; ++i) {
+      sum += out[group * kGroup + i];
+    }
+    corrections[group] = -8 * sum;
   }
   return scale;
 }

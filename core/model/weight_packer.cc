@@ -23,11 +23,13 @@ void PackWeights(const FileMapping& file, const cpu::Context& context, torch::ji
       continue;
     }
     const at::Tensor data = module.attr("data").toTensor();
-    if (!ops::CanPack(data)) {
+    const at::Tensor scale = module.attr("scale").toTensor();
+    if (!ops::CanPack(data, scale)) {
       continue;
     }
-    const ops::PackedTensors packed = ops::Pack(context, data);
+    const ops::PackedTensors packed = ops::Pack(context, data, scale);
     module.setattr("data", packed.data);
+    module.setattr("scale", packed.scale);
     module.setattr("aux", packed.aux);
     if (file.Contains(data.const_data_ptr())) {
       file.Forget(data.const_data_ptr(), data.nbytes());

@@ -12,7 +12,7 @@ from paligemma_export.errors import ExportError
 from paligemma_export.manifest import RECIPE_PARTS
 from paligemma_export.modules import Decoder, DecoderLayer, Matrix, Vision, VisionLayer
 from paligemma_export.progress import Progress
-from paligemma_export.quantization import INT4_GROUP, encode, storage
+from paligemma_export.quantization import INT4_GROUP, encode, scale_dtype, storage
 from paligemma_export.scratch import Scratch
 from paligemma_export.source import Source, check_finite, slabs
 
@@ -131,7 +131,8 @@ class Converter:
         counts = [rows or piece.size(0) for piece in pieces]
         columns = pieces[0].size(1)
         shape, dtype, scale_shape = storage(self.encodings[part], sum(counts), columns)
-        data, scale = self.scratch.tensor(shape, dtype), self.scratch.tensor(scale_shape, torch.float32)
+        data = self.scratch.tensor(shape, dtype)
+        scale = self.scratch.tensor(scale_shape, scale_dtype(self.encodings[part]))
         start = 0
         for name, piece, count in zip(names, pieces, counts, strict=True):
             for part_rows in slabs(count, columns):

@@ -4,7 +4,7 @@
 The dtype of `data` names the encoding:
   float32, bfloat16 [N,K]     no scale; x f32 times the weight upcast
   int8              [N,K]     scale f32 [N]; rows of x quantised to int8 too, exact int32 sums
-  uint8             [N,K/2]   two 4-bit values a byte (low nibble = even k, value - 8), scale f32 [N,K/32]; x as int8
+  uint8             [N,K/2]   two 4-bit values a byte (low nibble = even k, value - 8), scale bf16 [N,K/32]; x as int8
   float8_e4m3fn     [N,K]     scale f32 [N]; weight-only
 """
 
@@ -15,11 +15,18 @@ from torch import Tensor
 
 INT4_GROUP = 32
 _SMALLEST = 1e-12
+# int4 scales are the largest value of a group (with its sign, since -8 reaches further than 7) over minus one of these,
+# whichever leaves the smallest squared error: above 8 the largest value is cut for the others' sake.
+_INT4_REACHES = (7.5, 8.0, 8.5, 9.0)
 _SMALLEST_ACTIVATION = 1e-30
 
 
+def scale_dtype(encoding: str) -> torch.dtype:
+    return torch.bfloat16 if encoding == "int4" else torch.float32
+
+
 def storage(encoding: str, rows: int, columns: int) -> tuple[tuple[int, ...], torch.dtype, tuple[int, ...]]:
-    """Shape and dtype of `data` and shape of `scale` (f32)."""
+    """Shape and dtype of `data` and shape of `scale`."""
     if encoding in ("float32", "bfloat16"):
         return (rows, columns), getattr(torch, encoding), (0,)
     if encoding == "int8":
@@ -45,11 +52,33 @@ def encode(weight: Tensor, encoding: str) -> tuple[Tensor, Tensor]:
         return (weight / scale[:, None]).to(torch.float8_e4m3fn), scale
     if encoding == "int4":
         rows, columns = weight.shape
-        groups = weight.reshape(rows, columns // INT4_GROUP, INT4_GROUP)
-        scale = groups.abs().amax(-1).clamp_min(_SMALLEST) / 7
-        values = (torch.round(groups / scale[..., None]) + 8).to(torch.uint8).view(rows, columns)
+        values, scale = _encode_int4(weight.reshape(rows, columns // INT4_GROUP, INT4_GROUP))
+        values = (values + 8).to(torch.uint8).view(rows, columns)
         return values[:, 0::2] | (values[:, 1::2] << 4), scale
     raise ValueError(f"unknown encoding {encoding!r}")
+
+
+def _encode_int4(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """f32 [n,groups,INT4_GROUP] -> whole numbers in [-8,7] of the same shape, scale bf16 [n,groups]."""
+    largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
+    largest = torch.where(largest.abs() < _SMALLEST, torch.full_like(largest, _SMALLEST), largest)
+    best: tuple[Tensor, Tensor, Tensor] | None = None
+    for reach in _INT4_REACHES:
+        scale = (largest / -reach).to(torch.bfloat16)
+        wide = scale.float()[..., None]
+        values = torch.round(groups / wide).clamp_(-8, 7)
+        error = (values * wide - groups).square_().sum(-1)
+        if best is None:
+            best = values, scale, error
+            continue
+        better = error < best[2]
+        best = (
+            torch.where(better[..., None], values, best[0]),
+            torch.where(better, scale, best[1]),
+            torch.where(better, error, best[2]),
+        )
+    assert best is not None
+    return best[0], best[1]
 
 
 def unpack_int4(data: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def test_scalar_goldens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "error"), [("bfloat16", 0.01), ("int8", 0.02), ("fp8", 0.06), ("int4", 0.2)]
+    ("encoding", "error"), [("bfloat16", 0.01), ("int8", 0.02), ("fp8", 0.06), ("int4", 0.1)]
 )
 def test_encodings_keep_the_product(encoding: str, error: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -43,9 +43,19 @@ def test_encodings_keep_the_product(encoding: str, error: float) -> None:
     data, scale = quantization.encode(weight, encoding)
     shape, dtype, scale_shape = quantization.storage(encoding, 48, 96)
     assert (tuple(data.shape), data.dtype, tuple(scale.shape)) == (shape, dtype, scale_shape)
+    assert scale.dtype == quantization.scale_dtype(encoding)
     exact, found = x @ weight.t(), quantization.linear(x, data, scale, NONE)
     assert (found - exact).norm() / exact.norm() < error
     assert (quantization.decode(data, scale) - weight).norm() / weight.norm() < error
+
+
+def test_int4_reaches_the_largest_values_of_either_sign() -> None:
+    for sign in (-1.0, 1.0):
+        weight = sign * torch.tensor([[8.0, *[0.0] * 31]])
+        data, scale = quantization.encode(weight, "int4")
+        assert torch.equal(quantization.decode(data, scale), weight)
+    nothing = quantization.decode(*quantization.encode(torch.zeros(2, 64), "int4"))
+    assert torch.equal(nothing, torch.zeros(2, 64))
 
 
 @pytest.mark.parametrize("encoding", ["int8", "fp8", "int4", "mixed"])

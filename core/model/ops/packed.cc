@@ -24,6 +24,10 @@ std::optional<cpu::Encoding> EncodingOf(at::ScalarType type) {
       return cpu::Encoding::kBfloat16;
     case at::kChar:
       return cpu::Encoding::kInt8;
+    case at::kByte:
+      return cpu::Encoding::kInt4;
+    case at::kFloat8_e4m3fn:
+      return cpu::Encoding::kFp8;
     default:
       return std::nullopt;
   }
@@ -41,32 +45,44 @@ void PreferHugePages(const at::Tensor& tensor) {
 
 }  // namespace
 
-bool CanPack(const at::Tensor& data) {
-  return data.dim() == 2 && data.is_cpu() && data.is_contiguous() && data.numel() > 0 &&
-         EncodingOf(data.scalar_type()).has_value();
+bool CanPack(const at::Tensor& data, const at::Tensor& scale) {
+  const auto encoding = EncodingOf(data.scalar_type());
+  if (data.dim() != 2 || !data.is_cpu() || !data.is_contiguous() || data.numel() == 0 ||
+      !encoding.has_value()) {
+    return false;
+  }
+  // Scales in float32, which earlier exporters wrote, and other groups are the reference's.
+  return *encoding != cpu::Encoding::kInt4 ||
+         (scale.scalar_type() == at::kBFloat16 && scale.is_contiguous() && scale.dim() == 2 &&
+          scale.size(0) == data.size(0) && scale.size(1) * cpu::kInt4Group == 2 * data.size(1));
 }
 
 bool IsPacked(const at::Tensor& data) { return data.dim() == 4; }
 
-PackedTensors Pack(const cpu::Context& context, const at::Tensor& data) {
+PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale) {
   const cpu::Encoding encoding = EncodingOf(data.scalar_type()).value();
-  const std::int64_t outputs = data.size(0), inputs = data.size(1);
-  const std::int64_t panels = cpu::NumPanels(outputs);
+  const bool int4 = encoding == cpu::Encoding::kInt4;
+  cpu::PlainMatrix plain{encoding, data.size(0), data.size(1) * (int4 ? 2 : 1),
+                         data.const_data_ptr()};
+  if (int4) {
+    plain.group_scales = static_cast<const std::uint16_t*>(scale.const_data_ptr());
+  }
+  const std::int64_t panels = cpu::NumPanels(plain.outputs);
+  const std::int64_t output_bytes = 4 * cpu::WordsPerStep(encoding) / cpu::kPanel;
   const std::int64_t num_sums = encoding == cpu::Encoding::kInt8 ? panels * cpu::kPanel : 0;
   PackedTensors packed;
-  packed.data = at::empty(
-      {panels, cpu::NumSteps(encoding, inputs), cpu::kPanel, cpu::InputsPerWord(encoding)},
-      data.options());
+  packed.data = at::empty({panels, cpu::NumSteps(encoding, plain.inputs), cpu::kPanel,
+                           output_bytes / data.element_size()},
+                          data.options());
+  packed.scale = int4 ? at::empty({0}, data.options().dtype(at::kFloat)) : scale;
   PreferHugePages(packed.data);
   packed.aux = at::empty({kAuxHeader + num_sums}, data.options().dtype(at::kInt));
   auto* aux = packed.aux.mutable_data_ptr<std::int32_t>();
-  aux[0] = static_cast<std::int32_t>(outputs);
-  aux[1] = static_cast<std::int32_t>(inputs);
+  aux[0] = static_cast<std::int32_t>(plain.outputs);
+  aux[1] = static_cast<std::int32_t>(plain.inputs);
   auto* words = static_cast<std::uint32_t*>(packed.data.mutable_data_ptr());
-  context.Run(static_cast<int>(panels), [&](int panel) {
-    cpu::PackPanel(encoding, data.const_data_ptr(), outputs, inputs, panel, words,
-                   aux + kAuxHeader);
-  });
+  context.Run(static_cast<int>(panels),
+              [&](int panel) { cpu::PackPanel(plain, panel, words, aux + kAuxHeader); });
   return packed;
 }
 
@@ -81,12 +97,15 @@ cpu::PackedMatrix ViewOf(const at::Tensor& data, const at::Tensor& scale, const 
                            static_cast<const std::uint32_t*>(data.const_data_ptr())};
   TORCH_CHECK(data.size(0) == matrix.num_panels() && data.size(1) == matrix.num_steps(),
               "a packed matrix of another shape than its numbers say");
-  if (*encoding == cpu::Encoding::kInt8) {
+  if (cpu::HasOutputScale(*encoding)) {
     TORCH_CHECK(scale.scalar_type() == at::kFloat && scale.numel() == matrix.outputs &&
-                    scale.is_contiguous() &&
-                    aux.numel() == kAuxHeader + matrix.num_panels() * cpu::kPanel,
-                "an int8 matrix without a scale for each output");
+                    scale.is_contiguous(),
+                "a matrix without a scale for each output");
     matrix.scale = scale.const_data_ptr<float>();
+  }
+  if (*encoding == cpu::Encoding::kInt8) {
+    TORCH_CHECK(aux.numel() == kAuxHeader + matrix.num_panels() * cpu::kPanel,
+                "an int8 matrix without the sums of its weights");
     matrix.sums = numbers + kAuxHeader;
   }
   return matrix;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weight matrices as tensors in the order of the CPU kernels (core/cpu/packed_matrix.h).
 //
-// `data` keeps its type and has four dimensions, [panels, steps, kPanel, values of a word]; `scale`
-// stays as it is; `aux` i32 holds outputs, inputs and, for int8, the sums of the weights. A matrix
-// in two dimensions is canonical, and the reference kernels take it.
+// `data` keeps its type and has four dimensions, [panels, steps, kPanel, values of an output in a
+// step]; `scale` stays as it is, but is empty for int4, whose scales lie in `data`; `aux` i32 holds
+// outputs, inputs and, for int8, the sums of the weights. A matrix in two dimensions is canonical,
+// and the reference kernels take it.
 #ifndef CORE_MODEL_OPS_PACKED_H_
 #define CORE_MODEL_OPS_PACKED_H_
 
@@ -15,15 +16,15 @@
 namespace paligemma::ops {
 
 struct PackedTensors {
-  at::Tensor data, aux;
+  at::Tensor data, scale, aux;
 };
 
-// Whether `data` is canonical and of a type that CPU kernels take.
-bool CanPack(const at::Tensor& data);
+// Whether the matrix is canonical and of an encoding that CPU kernels take.
+bool CanPack(const at::Tensor& data, const at::Tensor& scale);
 bool IsPacked(const at::Tensor& data);
 
-// On the context's threads. REQUIRES: CanPack(data).
-PackedTensors Pack(const cpu::Context& context, const at::Tensor& data);
+// On the context's threads. REQUIRES: CanPack(data, scale).
+PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale);
 
 // A view of a packed matrix; the tensors must outlive it. c10::Error if they do not belong
 // together.
@@ -35,7 +36,8 @@ at::Tensor PackedLinear(const at::Tensor& x, const cpu::PackedMatrix& w);
 // x = cap * tanh(x / cap) in place; x f32, contiguous. With the kernels of the current context.
 void PackedSoftcap(double cap, at::Tensor* x);
 
-// Rows `rows` i32 [n] of a packed table -> [n,K] in its type, f32 for int8 and then without scale.
+// Rows `rows` i32 [n] of a packed table -> [n,K] without an output's scale, f32 unless the table is
+// bfloat16.
 at::Tensor PackedRows(const cpu::PackedMatrix& table, const at::Tensor& rows);
 
 }  // namespace paligemma::ops

@@ -16,7 +16,8 @@ namespace {
 
 using ::testing::ElementsAreArray;
 
-constexpr Encoding kEncodings[] = {Encoding::kFloat32, Encoding::kBfloat16, Encoding::kInt8};
+constexpr Encoding kEncodings[] = {Encoding::kFloat32, Encoding::kBfloat16, Encoding::kInt8,
+                                   Encoding::kInt4, Encoding::kFp8};
 
 // As the reference rounds: to nearest, ties to even.
 float ToBfloat16(float x) {
@@ -24,36 +25,66 @@ float ToBfloat16(float x) {
   return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
 }
 
+// A sign, four bits of exponent and three of mantissa, as the format's definition reads them.
+float FromFp8(int byte) {
+  const int exponent = byte >> 3 & 15, mantissa = byte & 7;
+  const double size =
+      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(1 + mantissa / 8., exponent - 7);
+  return static_cast<float>((byte & 0x80) != 0 ? -size : size);
+}
+
 // A matrix with the memory that it views.
 class Matrix {
  public:
-  // `values`: [outputs * inputs], whole numbers from -127 to 127 for int8.
+  // `values`: [outputs * inputs], for int8 whole numbers from -127 to 127, for int4 from -8 to 7,
+  // for fp8 the values' bytes.
   Matrix(Encoding encoding, int outputs, int inputs, const std::vector<float>& values)
       : values_(values),
-        words_(NumPanels(outputs) * NumSteps(encoding, inputs) * kPanel),
+        words_(NumPanels(outputs) * NumSteps(encoding, inputs) * WordsPerStep(encoding)),
         sums_(NumPanels(outputs) * kPanel) {
     std::mt19937 random(outputs);
-    for (int o = 0; o < outputs; ++o) {
-      scale_.push_back(std::uniform_real_distribution<float>(0.01f, 2)(random));
+    std::uniform_real_distribution<float> scales(0.01f, 2);
+    for (int o = 0; o < outputs; ++o) scale_.push_back(scales(random));
+    const int groups = encoding == Encoding::kInt4 ? outputs * inputs / 32 : 0;
+    for (int i = 0; i < groups; ++i) {
+      group_scales_.push_back(std::bit_cast<std::uint32_t>(scales(random)) >> 16);
     }
     const std::vector<std::uint8_t> source = Stored(encoding);
+    const PlainMatrix plain{encoding, outputs, inputs, source.data(), group_scales_.data()};
     for (int panel = 0; panel < NumPanels(outputs); ++panel) {
-      PackPanel(encoding, source.data(), outputs, inputs, panel, words_.data(), sums_.data());
+      PackPanel(plain, panel, words_.data(), sums_.data());
     }
     view_ = {encoding, outputs, inputs, words_.data(), scale_.data(), sums_.data()};
   }
 
   const PackedMatrix& view() const { return view_; }
+  // int4: without its group's scale.
   float value(int output, int input) const { return values_[output * view_.inputs + input]; }
   float scale(int output) const { return scale_[output]; }
+  float group_scale(int output, int group) const {
+    const std::uint32_t bits = group_scales_[output * view_.inputs / 32 + group];
+    return std::bit_cast<float>(bits << 16);
+  }
 
  private:
-  // Rounds values_ to the encoding and returns them as it stores them.
+  // Rounds values_ to the encoding and returns them as bundles store them.
   std::vector<std::uint8_t> Stored(Encoding encoding) {
     std::vector<std::uint8_t> bytes;
+    for (std::size_t i = 0; encoding == Encoding::kInt4 && i < values_.size(); i += 2) {
+      bytes.push_back(static_cast<std::uint8_t>(values_[i] + 8) |
+                      static_cast<std::uint8_t>(values_[i + 1] + 8) << 4);
+    }
     for (float& value : values_) {
+      if (encoding == Encoding::kInt4) {
+        break;
+      }
       if (encoding == Encoding::kInt8) {
         bytes.push_back(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)));
+        continue;
+      }
+      if (encoding == Encoding::kFp8) {
+        bytes.push_back(static_cast<std::uint8_t>(value));
+        value = FromFp8(bytes.back());
         continue;
       }
       value = encoding == Encoding::kBfloat16 ? ToBfloat16(value) : value;
@@ -68,23 +99,48 @@ class Matrix {
   AlignedBuffer<std::uint32_t> words_;
   std::vector<std::int32_t> sums_;
   std::vector<float> scale_;
+  std::vector<std::uint16_t> group_scales_;
   PackedMatrix view_;
 };
 
-std::vector<float> RandomValues(int count, int seed, bool whole) {
+std::vector<float> RandomValues(int count, int seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
-  std::uniform_int_distribution<int> bytes(-127, 127);
   std::vector<float> values(count);
-  for (float& value : values) {
-    value = whole ? static_cast<float>(bytes(random)) : normal(random);
-  }
+  for (float& value : values) value = normal(random);
   return values;
 }
 
+// Whole numbers from `least` to `most`.
+std::vector<float> RandomNumbers(int count, int seed, int least, int most) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<int> number(least, most);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(number(random));
+  return values;
+}
+
+// Inputs that a matrix of this encoding can have.
+int Whole(Encoding encoding, int inputs) {
+  return encoding == Encoding::kInt4 ? (inputs + 31) / 32 * 32 : inputs;
+}
+
+// REQUIRES: inputs is whole.
 Matrix RandomMatrix(Encoding encoding, int outputs, int inputs) {
-  return Matrix(encoding, outputs, inputs,
-                RandomValues(outputs * inputs, outputs + inputs, encoding == Encoding::kInt8));
+  const int count = outputs * inputs, seed = outputs + inputs;
+  switch (encoding) {
+    case Encoding::kInt8:
+      return Matrix(encoding, outputs, inputs, RandomNumbers(count, seed, -127, 127));
+    case Encoding::kInt4:
+      return Matrix(encoding, outputs, inputs, RandomNumbers(count, seed, -8, 7));
+    case Encoding::kFp8: {
+      std::vector<float> bytes = RandomNumbers(count, seed, 0, 255);
+      for (float& byte : bytes) byte = std::fmod(byte, 128) == 127 ? 0 : byte;  // NaN
+      return Matrix(encoding, outputs, inputs, bytes);
+    }
+    default:
+      return Matrix(encoding, outputs, inputs, RandomValues(count, seed));
+  }
 }
 
 std::vector<float> Product(const Context& context, const std::vector<float>& x, const Matrix& w) {
@@ -96,11 +152,29 @@ std::vector<float> Product(const Context& context, const std::vector<float>& x, 
   return y;
 }
 
-// One row times one output, as the bundle format defines int8 products.
-float ExactInt8(const float* x, const Matrix& w, int output) {
+float RowScale(const float* x, const Matrix& w) {
   float largest = 0;
   for (int i = 0; i < w.view().inputs; ++i) largest = std::max(largest, std::abs(x[i]));
-  const float row_scale = std::max(largest, 1e-30f) / 127.f;
+  return std::max(largest, 1e-30f) / 127.f;
+}
+
+// One row times one output, as the bundle format defines int4 products.
+float ExactInt4(const float* x, const Matrix& w, int output) {
+  const float row_scale = RowScale(x, w);
+  float sum = 0;
+  for (int group = 0; group < w.view().inputs / 32; ++group) {
+    std::int64_t exact = 0;
+    for (int i = group * 32; i < (group + 1) * 32; ++i) {
+      exact += std::lrint(x[i] / row_scale) * static_cast<std::int64_t>(w.value(output, i));
+    }
+    sum = std::fma(static_cast<float>(exact), w.group_scale(output, group), sum);
+  }
+  return sum * row_scale;
+}
+
+// The same for int8.
+float ExactInt8(const float* x, const Matrix& w, int output) {
+  const float row_scale = RowScale(x, w);
   std::int64_t sum = 0;
   for (int i = 0; i < w.view().inputs; ++i) {
     sum += std::lrint(x[i] / row_scale) * static_cast<std::int64_t>(w.value(output, i));
@@ -115,14 +189,16 @@ void ExpectProduct(const Context& context, const std::vector<float>& x, const Ma
     const float* own = x.data() + row * view.inputs;
     for (int o = 0; o < view.outputs; ++o) {
       const float actual = y[row * view.outputs + o];
-      if (view.encoding == Encoding::kInt8) {
-        ASSERT_EQ(actual, ExactInt8(own, w, o)) << "row " << row << " output " << o;
+      if (view.encoding == Encoding::kInt8 || view.encoding == Encoding::kInt4) {
+        ASSERT_EQ(actual, (view.encoding == Encoding::kInt8 ? ExactInt8 : ExactInt4)(own, w, o))
+            << "row " << row << " output " << o;
         continue;
       }
       double sum = 0, magnitude = 0;
+      const double scale = view.encoding == Encoding::kFp8 ? w.scale(o) : 1;
       for (int i = 0; i < view.inputs; ++i) {
-        const float in = view.encoding == Encoding::kBfloat16 ? ToBfloat16(own[i]) : own[i];
-        const double product = static_cast<double>(in) * w.value(o, i);
+        const float in = view.encoding == Encoding::kFloat32 ? own[i] : ToBfloat16(own[i]);
+        const double product = in * scale * w.value(o, i);
         sum += product;
         magnitude += std::abs(product);
       }
@@ -147,9 +223,10 @@ TEST_P(ProductTest, MatchesPlainLoopsForAllRowsAndOddDimensions) {
   for (const Encoding encoding : kEncodings) {
     for (const auto& [outputs, inputs] :
          {std::pair{1, 1}, {7, 5}, {64, 64}, {65, 63}, {112, 130}, {200, 577}}) {
-      const Matrix w = RandomMatrix(encoding, outputs, inputs);
+      const int whole = Whole(encoding, inputs);
+      const Matrix w = RandomMatrix(encoding, outputs, whole);
       for (const int rows : {1, 2, 3, 4, 5, 6, 7, 13, 33}) {
-        ExpectProduct(Alone(), RandomValues(rows * inputs, rows, false), w);
+        ExpectProduct(Alone(), RandomValues(rows * whole, rows), w);
       }
     }
   }
@@ -157,15 +234,19 @@ TEST_P(ProductTest, MatchesPlainLoopsForAllRowsAndOddDimensions) {
 
 TEST_P(ProductTest, LongSumsAreTakenInBlocks) {
   for (const Encoding encoding : kEncodings) {  // more steps than a block has
-    const Matrix w = RandomMatrix(encoding, 70, 4103);
-    ExpectProduct(Alone(), RandomValues(8 * 4103, 1, false), w);
+    const int inputs = Whole(encoding, 4103);
+    const Matrix w = RandomMatrix(encoding, 70, inputs);
+    ExpectProduct(Alone(), RandomValues(8 * inputs, 1), w);
   }
 }
 
 TEST_P(ProductTest, ExtremesStayExact) {
   constexpr int kInputs = 9216;
-  for (const float sign : {-127.f, 127.f}) {
-    const Matrix w(Encoding::kInt8, 64, kInputs, std::vector<float>(64 * kInputs, sign));
+  for (const auto& [encoding, value] : {std::pair{Encoding::kInt8, -127.f},
+                                        {Encoding::kInt8, 127.f},
+                                        {Encoding::kInt4, -8.f},
+                                        {Encoding::kInt4, 7.f}}) {
+    const Matrix w(encoding, 64, kInputs, std::vector<float>(64 * kInputs, value));
     ExpectProduct(Alone(), std::vector<float>(7 * kInputs, -3.f), w);
     ExpectProduct(Alone(), std::vector<float>(7 * kInputs, 3.f), w);
     ExpectProduct(Alone(), std::vector<float>(kInputs, 0.f), w);
@@ -175,10 +256,10 @@ TEST_P(ProductTest, ExtremesStayExact) {
 
 TEST_P(ProductTest, ANanReachesItsOwnRowAndNoOther) {
   for (const Encoding encoding : kEncodings) {
-    const Matrix w = RandomMatrix(encoding, 70, 40);
-    std::vector<float> x = RandomValues(3 * 40, 3, false);
+    const Matrix w = RandomMatrix(encoding, 70, 96);
+    std::vector<float> x = RandomValues(3 * 96, 3);
     const std::vector<float> clean = Product(Alone(), x, w);
-    x[40 + 17] = std::numeric_limits<float>::quiet_NaN();
+    x[96 + 17] = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> y = Product(Alone(), x, w);
     for (int o = 0; o < 70; ++o) {
       EXPECT_TRUE(std::isnan(y[70 + o]));
@@ -191,12 +272,12 @@ TEST_P(ProductTest, ANanReachesItsOwnRowAndNoOther) {
 TEST_P(ProductTest, ARowIsTheSameAloneInAnyBatchAndForAnyThreads) {
   std::mt19937 random(11);
   ThreadPool two(2), five(5);
-  for (int round = 0; round < 12; ++round) {
-    const Encoding encoding = kEncodings[round % 3];
-    const int inputs = std::uniform_int_distribution<int>(1, 1500)(random);
+  for (int round = 0; round < 20; ++round) {
+    const Encoding encoding = kEncodings[round % std::size(kEncodings)];
+    const int inputs = Whole(encoding, std::uniform_int_distribution<int>(1, 1500)(random));
     const int outputs = std::uniform_int_distribution<int>(1, 300)(random);
     const Matrix w = RandomMatrix(encoding, outputs, inputs);
-    const std::vector<float> x = RandomValues(33 * inputs, round, false);
+    const std::vector<float> x = RandomValues(33 * inputs, round);
     const std::vector<float> all = Product(Alone(), x, w);
     EXPECT_THAT(Product({GetParam(), &two}, x, w), ElementsAreArray(all));
     EXPECT_THAT(Product({GetParam(), &five}, x, w), ElementsAreArray(all));
@@ -211,21 +292,40 @@ TEST_P(ProductTest, ARowIsTheSameAloneInAnyBatchAndForAnyThreads) {
   }
 }
 
-TEST(ProductTest, Int8IsTheSameOnEveryInstructionSet) {
-  const Matrix w = RandomMatrix(Encoding::kInt8, 130, 999);
-  const std::vector<float> x = RandomValues(9 * 999, 5, false);
-  std::vector<std::vector<float>> results;
-  for (const Isa isa : AvailableIsas()) results.push_back(Product({isa, nullptr}, x, w));
-  for (const auto& result : results) EXPECT_THAT(result, ElementsAreArray(results.front()));
+TEST(ProductTest, IntegersAreTheSameOnEveryInstructionSet) {
+  for (const Encoding encoding : {Encoding::kInt8, Encoding::kInt4}) {
+    const Matrix w = RandomMatrix(encoding, 130, 992);
+    const std::vector<float> x = RandomValues(19 * 992, 5);
+    std::vector<std::vector<float>> results;
+    for (const Isa isa : AvailableIsas()) results.push_back(Product({isa, nullptr}, x, w));
+    for (const auto& result : results) EXPECT_THAT(result, ElementsAreArray(results.front()));
+  }
+}
+
+// A row that names one input reads the matrix's values as they are.
+TEST_P(ProductTest, EveryFp8ValueIsDecodedExactly) {
+  std::vector<float> bytes(256 * 4);
+  for (int i = 0; i < 256 * 4; ++i) bytes[i] = static_cast<float>(i / 4 % 128 == 127 ? 0 : i / 4);
+  const Matrix w(Encoding::kFp8, 256, 4, bytes);
+  for (int input = 0; input < 4; ++input) {
+    std::vector<float> x(4, 0.f);
+    x[input] = 1;
+    const std::vector<float> y = Product(Alone(), x, w);
+    for (int o = 0; o < 256; ++o) EXPECT_EQ(y[o], w.value(o, input) * w.scale(o)) << o;
+  }
 }
 
 TEST(PackedMatrixTest, UnpacksWhatItPacked) {
   for (const Encoding encoding : kEncodings) {
-    const Matrix w = RandomMatrix(encoding, 67, 35);
-    std::vector<float> row(35);
+    const int inputs = Whole(encoding, 35);
+    const Matrix w = RandomMatrix(encoding, 67, inputs);
+    std::vector<float> row(inputs);
     for (const int output : {0, 1, 63, 64, 66}) {
       UnpackRow(w.view(), output, row.data());
-      for (int i = 0; i < 35; ++i) EXPECT_EQ(row[i], w.value(output, i));
+      for (int i = 0; i < inputs; ++i) {
+        const float scale = encoding == Encoding::kInt4 ? w.group_scale(output, i / 32) : 1;
+        EXPECT_EQ(row[i], w.value(output, i) * scale);
+      }
     }
   }
 }

@@ -97,12 +97,19 @@ TEST(KernelsTest, PackedProductsMatchCanonicalOnes) {
     const cpu::ContextScope scope(context);
     const Tensor x = at::randn({7, 135}), scale = at::rand({150});
     const Tensor whole = at::randint(-127, 128, {150, 135}, at::kChar);
-    const PackedTensors bytes = Pack(context, whole);
+    const PackedTensors bytes = Pack(context, whole, scale);
     EXPECT_TRUE(
         at::equal(Linear(x, bytes.data, scale, bytes.aux), Linear(x, whole, scale, None())));
+    const Tensor halves = at::randint(0, 256, {150, 64}, at::kByte), wide = at::randn({7, 128});
+    const Tensor scales = at::randn({150, 4}).to(at::kBFloat16);
+    const PackedTensors small = Pack(context, halves, scales);
+    // A group's sum and its scale are multiplied and added in one rounding or in two.
+    EXPECT_LT(MaxDifference(Linear(wide, small.data, small.scale, small.aux),
+                            Linear(wide, halves, scales, None())),
+              1e-4);
     for (const auto type : {at::kFloat, at::kBFloat16}) {
       const Tensor w = at::randn({150, 135}).to(type);
-      const PackedTensors packed = Pack(context, w);
+      const PackedTensors packed = Pack(context, w, None());
       // With bfloat16 weights activations are rounded to bfloat16 as well.
       const Tensor rounded = x.to(type).to(at::kFloat);
       EXPECT_LT(MaxDifference(Linear(x, packed.data, None(), packed.aux),
@@ -116,20 +123,21 @@ TEST(KernelsTest, EmbedReadsPackedTables) {
   const cpu::Context context{cpu::DetectIsa(), nullptr};
   const Tensor ids = at::tensor({2, -3, 69, 0}, at::kInt), images = at::randn({3, 5});
   const Tensor scale = at::rand({70});
-  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kChar, at::kFloat8_e4m3fn}) {
     const Tensor table = (at::randn({70, 5}) * 20).to(type);
-    const PackedTensors packed = Pack(context, table);
-    const Tensor own = type == at::kChar ? scale : None();
+    const Tensor own = type == at::kChar || type == at::kFloat8_e4m3fn ? scale : None();
+    const PackedTensors packed = Pack(context, table, own);
     EXPECT_TRUE(at::equal(embed(ids, images, packed.data, own, packed.aux, 2.5, 70),
                           embed(ids, images, table, own, None(), 2.5, 70)));
   }
 }
 
 TEST(KernelsTest, RefusesPackedMatricesThatDoNotFit) {
-  const PackedTensors packed = Pack({cpu::DetectIsa(), nullptr}, at::randn({70, 5}));
+  const PackedTensors packed = Pack({cpu::DetectIsa(), nullptr}, at::randn({70, 5}), None());
   EXPECT_THROW(Linear(at::randn({1, 6}), packed.data, None(), packed.aux), c10::Error);
   EXPECT_THROW(Linear(at::randn({1, 5}), packed.data, None(), None()), c10::Error);
-  const PackedTensors bytes = Pack({cpu::DetectIsa(), nullptr}, at::ones({70, 5}).to(at::kChar));
+  const PackedTensors bytes =
+      Pack({cpu::DetectIsa(), nullptr}, at::ones({70, 5}).to(at::kChar), None());
   EXPECT_THROW(Linear(at::randn({1, 5}), bytes.data, at::rand({69}), bytes.aux), c10::Error);
 }
 
