@@ -35,7 +35,7 @@ class Plan:
     budget: float | None = None
     pictures: int = 12
     prompts: int = 8
-    groups: int = 3
+    groups: int = 4
     text_share: float = worlds.TEXT_SHARE
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
