@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The matrices of PaliGemma 2 3B times 1 to 268 rows: the CPU kernels, torch's oneDNN and MKL
-// products and the reference kernels, each beside the machine's limits of the same round. Every
-// round walks all matrices, so that each is read from memory anew. Conversion of the activations is
-// part of every time.
+// The matrices of PaliGemma 2 3B times 1 to 1072 rows: the CPU kernels, torch's products (oneDNN's,
+// MKL's, its own for int4) and the reference kernels, each beside the machine's limits of the same
+// round. Every round walks all matrices, so that each is read from memory anew. Conversion of the
+// activations is part of every time.
 //
 // --cpu-time: one thread each, in CPU time instead of wall time. For machines that others use: what
 // they take does not count, nor does what OpenMP's threads spend waiting for each other.
+// --only=TEXT: only the matrices with TEXT in their names, "int8 gate_up"; a few of these stay in
+// the caches, and bandwidths lie.
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/_convert_weight_to_int4pack_for_cpu.h>
+#include <ATen/ops/_weight_int4pack_mm_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
@@ -19,8 +23,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "benchmarks/machine_limits.h"
@@ -34,7 +40,7 @@ namespace {
 using at::Tensor;
 
 constexpr int kRounds = 5;
-constexpr int kRows[] = {1, 4, 16, 64, 268};
+constexpr int kRows[] = {1, 4, 16, 64, 268, 1072};
 constexpr int kMostLogitsRows = 16;  // sequences that sample in one step
 // The reference kernels are not made for speed: one small matrix will do.
 constexpr int kReferenceRows[] = {1, 268};
@@ -99,14 +105,62 @@ struct Contest {
   at::ScalarType type;
   Tensor canonical, scale;
   ops::PackedTensors packed;
-  std::optional<OneDnnInt8> onednn;
+  std::function<Tensor(const Tensor&)> library;           // takes float32
   std::map<int, Row> against_library, against_reference;  // by rows
 };
 
+const char* NameOf(at::ScalarType type) {
+  return type == at::kChar            ? "int8"
+         : type == at::kByte          ? "int4"
+         : type == at::kFloat8_e4m3fn ? "fp8"
+         : type == at::kBFloat16      ? "bfloat16"
+                                      : "float32";
+}
+
 const char* LibraryName(at::ScalarType type) {
-  return type == at::kChar       ? "oneDNN qlinear (one scale a batch)"
-         : type == at::kBFloat16 ? "oneDNN F.linear"
-                                 : "MKL F.linear";
+  return type == at::kChar            ? "oneDNN qlinear (one scale a batch)"
+         : type == at::kByte          ? "torch int4pack (bfloat16 activations)"
+         : type == at::kFloat8_e4m3fn ? "oneDNN F.linear of bfloat16"
+         : type == at::kBFloat16      ? "oneDNN F.linear"
+                                      : "MKL F.linear";
+}
+
+// Random weights as bundles store them, and the scale.
+std::pair<Tensor, Tensor> RandomWeights(const Shape& shape, at::ScalarType type) {
+  switch (type) {
+    case at::kChar:
+      return {at::randint(-127, 128, {shape.outputs, shape.inputs}, type),
+              at::ones({shape.outputs})};
+    case at::kByte:
+      return {at::randint(0, 256, {shape.outputs, shape.inputs / 2}, type),
+              at::ones({shape.outputs, shape.inputs / 32}, at::kBFloat16)};
+    case at::kFloat8_e4m3fn:
+      return {at::randn({shape.outputs, shape.inputs}).to(type), at::ones({shape.outputs})};
+    default:
+      return {at::randn({shape.outputs, shape.inputs}, type), at::empty({0})};
+  }
+}
+
+// What torch does with such weights, in the form that it wants.
+std::function<Tensor(const Tensor&)> Library(const Shape& shape, const Tensor& canonical) {
+  switch (canonical.scalar_type()) {
+    case at::kChar:
+      return [onednn = OneDnnInt8(canonical)](const Tensor& x) { return onednn.Run(x); };
+    case at::kByte: {
+      const Tensor packed = at::_convert_weight_to_int4pack_for_cpu(
+          at::randint(0, 16, {shape.outputs, shape.inputs}, at::kInt), 1);
+      const Tensor scales = at::ones({shape.inputs / 32, shape.outputs, 2}, at::kBFloat16);
+      return [packed, scales](const Tensor& x) {
+        return at::_weight_int4pack_mm_for_cpu(x.to(at::kBFloat16), packed, 32, scales);
+      };
+    }
+    case at::kFloat:
+      return [canonical](const Tensor& x) { return at::linear(x, canonical); };
+    default:
+      return [weights = canonical.to(at::kBFloat16)](const Tensor& x) {
+        return at::linear(x.to(at::kBFloat16), weights);
+      };
+  }
 }
 
 class Bench {
@@ -116,14 +170,9 @@ class Bench {
 
   void Add(const Shape& shape, at::ScalarType type) {
     Contest contest{shape, type, {}, {}, {}, {}, {}, {}};
-    contest.canonical = type == at::kChar
-                            ? at::randint(-127, 128, {shape.outputs, shape.inputs}, type)
-                            : at::randn({shape.outputs, shape.inputs}, type);
-    contest.scale = type == at::kChar ? at::ones({shape.outputs}) : at::empty({0});
+    std::tie(contest.canonical, contest.scale) = RandomWeights(shape, type);
     contest.packed = ops::Pack(context_, contest.canonical, contest.scale);
-    if (type == at::kChar) {
-      contest.onednn.emplace(contest.canonical);
-    }
+    contest.library = Library(shape, contest.canonical);
     contests_.push_back(std::move(contest));
   }
 
@@ -141,8 +190,13 @@ class Bench {
   void Finish(Report* report) const {
     report->Add({"read bandwidth", "GB/s", bandwidth_, {}, "", "the limit of few rows", false});
     for (const auto& [encoding, peak] : peaks_) {
-      report->Add(
-          {"peak " + NameOf(encoding), "TOP/s", peak, {}, "", "the limit of many rows", false});
+      report->Add({std::string("peak ") + NameOf(encoding),
+                   "TOP/s",
+                   peak,
+                   {},
+                   "",
+                   "the limit of many rows",
+                   false});
     }
     for (const Contest& contest : contests_) {
       for (const auto& [rows, row] : contest.against_library)
@@ -153,8 +207,9 @@ class Bench {
   }
 
  private:
-  static std::string NameOf(at::ScalarType type) {
-    return type == at::kChar ? "int8" : type == at::kBFloat16 ? "bfloat16" : "float32";
+  // Of the multiplications that it ends in.
+  static at::ScalarType PeakOf(at::ScalarType type) {
+    return type == at::kByte ? at::kChar : type == at::kFloat8_e4m3fn ? at::kBFloat16 : type;
   }
   static cpu::Encoding EncodingOf(at::ScalarType type) {
     return type == at::kChar       ? cpu::Encoding::kInt8
@@ -171,24 +226,21 @@ class Bench {
     const std::size_t bytes = largest->packed.data.nbytes();
     bandwidth_.push_back(
         bytes / SecondsToRead(context_, largest->packed.data.const_data_ptr(), bytes) * 1e-9);
+    std::set<at::ScalarType> types;
     for (const Contest& contest : contests_) {
-      auto& peak = peaks_[contest.type];
-      if (&contest == &contests_.front() || contest.type != (&contest - 1)->type) {
-        peak.push_back(PeakOperations(context_, EncodingOf(contest.type)) * 1e-12);
-      }
+      types.insert(PeakOf(contest.type));
+    }
+    for (const at::ScalarType type : types) {
+      peaks_[type].push_back(PeakOperations(context_, EncodingOf(type)) * 1e-12);
     }
   }
 
   void Measure(int rows, Contest* contest) {
     const Tensor x = at::randn({rows, contest->shape.inputs});
-    const Tensor library_x = contest->type == at::kChar ? x : x.to(contest->type);
-    const double ours =
-        Seconds([&] { ops::Linear(x, contest->packed.data, contest->scale, contest->packed.aux); });
+    const ops::PackedTensors& packed = contest->packed;
+    const double ours = Seconds([&] { ops::Linear(x, packed.data, packed.scale, packed.aux); });
     at::set_num_threads(num_threads_);
-    const double library = Seconds([&] {
-      contest->onednn.has_value() ? contest->onednn->Run(x)
-                                  : at::linear(library_x, contest->canonical);
-    });
+    const double library = Seconds([&] { contest->library(x); });
     Keep(rows, *contest, ours, library, LibraryName(contest->type),
          &contest->against_library[rows]);
     const bool referenced = std::find(std::begin(kReferenceRows), std::end(kReferenceRows), rows) !=
@@ -205,8 +257,8 @@ class Bench {
 
   static void Keep(int rows, const Contest& contest, double ours, double other,
                    const std::string& name, Row* row) {
-    row->name = NameOf(contest.type) + " " + contest.shape.name + ", " + std::to_string(rows) +
-                (rows == 1 ? " row" : " rows");
+    row->name = std::string(NameOf(contest.type)) + " " + contest.shape.name + ", " +
+                std::to_string(rows) + (rows == 1 ? " row" : " rows");
     row->unit = "ms";
     row->ours.push_back(ours * 1e3);
     row->reference.push_back(other * 1e3);
@@ -218,7 +270,7 @@ class Bench {
     const double seconds = *std::min_element(row.ours.begin(), row.ours.end()) * 1e-3;
     const double reading = contest.packed.data.nbytes() / seconds * 1e-9 /
                            *std::max_element(bandwidth_.begin(), bandwidth_.end());
-    const auto& peak = peaks_.at(contest.type);
+    const auto& peak = peaks_.at(PeakOf(contest.type));
     const double computing = 2e-12 * rows * contest.shape.outputs * contest.shape.inputs / seconds /
                              *std::max_element(peak.begin(), peak.end());
     row.note = std::to_string(static_cast<int>(100 * std::max(reading, computing) + 0.5)) +
@@ -232,6 +284,14 @@ class Bench {
   std::vector<double> bandwidth_;
   std::map<at::ScalarType, std::vector<double>> peaks_;
 };
+
+// What follows `name` in the argument that begins with it, or nothing.
+std::string OptionValue(int argc, char** argv, std::string_view name) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]).starts_with(name)) return argv[i] + name.size();
+  }
+  return "";
+}
 
 int Main(int argc, char** argv) {
   const c10::InferenceMode inference;
@@ -247,9 +307,12 @@ int Main(int argc, char** argv) {
   }
   const cpu::ContextScope scope(context);
   Bench bench(context, num_threads);
-  for (const auto type : {at::kChar, at::kBFloat16, at::kFloat}) {
+  for (const auto type : {at::kChar, at::kByte, at::kFloat8_e4m3fn, at::kBFloat16, at::kFloat}) {
     for (const Shape& shape : kShapes) {
-      if (type != at::kFloat || shape.outputs < 100'000) {  // 2.4 GB, twice
+      // Recipes keep the logits out of int4; float32's would be 2.4 GB, twice.
+      const bool fits = shape.outputs < 100'000 || type == at::kChar || type == at::kBFloat16;
+      const std::string name = std::string(NameOf(type)) + " " + shape.name;
+      if (fits && name.find(OptionValue(argc, argv, "--only=")) != std::string::npos) {
         bench.Add(shape, type);
       }
     }

@@ -44,8 +44,9 @@ struct Bfloat16Arithmetic : FloatSums {
 };
 
 // As in avx512_arithmetic.h: values come out 2^8 times too small, and low ones out of a table.
-template <typename Bfloat16>
+template <typename Bfloat16Arithmetic>
 struct Fp8Arithmetic : FloatSums {
+  using Bfloat16 = Bfloat16Arithmetic;
   static constexpr int kVectors = 1, kMaxRows = 4, kInputWords = 2;
   struct Weights {
     __m256i first, second;
@@ -57,6 +58,9 @@ struct Fp8Arithmetic : FloatSums {
   static Weights LoadWeights(const std::uint32_t* words) {
     const __m256i bytes = LoadWords(words);
     return {Decode(_mm256_slli_epi16(bytes, 8)), Decode(bytes)};
+  }
+  static void Store(__m256i weights, std::uint32_t* words) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(words), weights);
   }
   static Input LoadInput(const std::uint32_t* words) {
     return {FloatSums::LoadInput(words), FloatSums::LoadInput(words + 1)};
@@ -91,8 +95,7 @@ struct Fp8Arithmetic : FloatSums {
 // int4_kernel.h. Here vpmaddubsw cannot saturate: values of at most 15 times bytes of at most 127
 // make sums of 16 products that are below 2^15.
 struct Int4Arithmetic {
-  static constexpr int kWidth = 8, kMaxRows = 4;
-  static constexpr int kFewRows = 0, kVectorsOfFew = 1;
+  static constexpr int kWidth = 8, kFewRows = 0, kVectors = 1;
   using Sum = __m256;
   struct Weights {
     __m256i values[2 * kInt4Words];
@@ -112,7 +115,7 @@ struct Int4Arithmetic {
     weights.scale = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
     return weights;
   }
-  static __m256 Begin() { return _mm256_setzero_ps(); }
+  static __m256 Zero() { return _mm256_setzero_ps(); }
   static __m256 Resume(const float* partial) { return _mm256_loadu_ps(partial); }
   static void Store(__m256 sum, float* y) { _mm256_storeu_ps(y, sum); }
   static __m256 MultiplyAdd(__m256 sum, const std::uint32_t* x, const std::uint32_t* correction,

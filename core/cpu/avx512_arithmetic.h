@@ -55,8 +55,9 @@ struct Fp8Decoder {
 };
 
 // Products with decoded weights, by an arithmetic for bfloat16.
-template <typename Bfloat16>
+template <typename Bfloat16Arithmetic>
 struct Fp8Arithmetic : FloatSums {
+  using Bfloat16 = Bfloat16Arithmetic;
   // 16 sums, eight registers of weights, two of inputs, the decoder's constants.
   static constexpr int kMaxRows = 4, kInputWords = 2;
   struct Weights {
@@ -70,6 +71,7 @@ struct Fp8Arithmetic : FloatSums {
     const __m512i bytes = _mm512_load_si512(words);
     return {Fp8Decoder::Decode(_mm512_slli_epi16(bytes, 8)), Fp8Decoder::Decode(bytes)};
   }
+  static void Store(__m512i weights, std::uint32_t* words) { _mm512_store_si512(words, weights); }
   static Input LoadInput(const std::uint32_t* words) {
     return {FloatSums::LoadInput(words), FloatSums::LoadInput(words + 1)};
   }
@@ -85,8 +87,7 @@ struct Fp8Arithmetic : FloatSums {
 
 // int4_kernel.h; weights are the unsigned operand.
 struct Int4Arithmetic {
-  static constexpr int kWidth = 16, kMaxRows = 16;
-  static constexpr int kFewRows = 4, kVectorsOfFew = 4;
+  static constexpr int kWidth = 16, kFewRows = 4, kVectors = 2;
   using Sum = __m512;
   struct Weights {
     __m512i values[2 * kInt4Words];
@@ -106,7 +107,7 @@ struct Int4Arithmetic {
     weights.scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     return weights;
   }
-  static __m512 Begin() { return _mm512_setzero_ps(); }
+  static __m512 Zero() { return _mm512_setzero_ps(); }
   static __m512 Resume(const float* partial) { return _mm512_loadu_ps(partial); }
   static void Store(__m512 sum, float* y) { _mm512_storeu_ps(y, sum); }
   static __m512 MultiplyAdd(__m512 sum, const std::uint32_t* x, const std::uint32_t* correction,

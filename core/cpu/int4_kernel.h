@@ -6,9 +6,11 @@
 // An Int4 arithmetic takes kWidth outputs at a time:
 //   Weights, Sum                          a group's values + 8 and scales, float32 sums
 //   Load(words, channel)                  of the group that begins at `words`
-//   Begin(), Resume(partial), Store(sum, y)
+//   Zero(), Resume(sums), Store(sum, sums)
 //   MultiplyAdd(sum, x, correction, weights)   x: 8 words of bytes; correction: -8 times their sum
 //   Scaled(sum, row_scale)                the result
+//   kFewRows                              whose sums of a whole panel fit the registers
+//   kVectors                              x kWidth outputs are taken at once with more rows
 #ifndef CORE_CPU_INT4_KERNEL_H_
 #define CORE_CPU_INT4_KERNEL_H_
 
@@ -23,76 +25,108 @@ namespace {
 
 constexpr int kInt4StepWords = static_cast<int>(WordsPerStep(Encoding::kInt4));
 constexpr int kInt4InputWords = static_cast<int>(kInt4Group / 4);  // of activations
-// 36 KiB of weights, and 1 KiB of each row: both stay in the nearest caches.
-constexpr int kInt4BlockSteps = 32;
+// Rows whose sums lie in the nearest cache while all groups pass over them.
+constexpr int kInt4Rows = 64;
 
-// Adds groups [begin, end) of kRows rows to the sums of kVectors x kWidth outputs.
-template <typename Int4, int kVectors, int kRows>
-inline void AddGroups(const PanelJob& job, int row, int channel, int begin, int end) {
+inline void PrefetchGroup(const std::uint32_t* words) {
+  for (int line = 0; line < kInt4StepWords; line += 16) {
+    __builtin_prefetch(words + line + kPrefetchWords);
+  }
+}
+
+// kRows rows times a whole panel, whose words are read in their order.
+template <typename Int4, int kRows>
+inline void MultiplyFewRows(const PanelJob& job, int row) {
+  constexpr int kVectors = static_cast<int>(kPanel) / Int4::kWidth;
   typename Int4::Sum sums[kRows][kVectors];
-  float* y = job.y + row * job.y_stride + channel;
+  PG_UNROLL for (int r = 0; r < kRows; ++r) {
+    PG_UNROLL for (int v = 0; v < kVectors; ++v) { sums[r][v] = Int4::Zero(); }
+  }
+  const std::uint32_t* rows = job.rows + row * job.row_stride;
+  const std::uint32_t* corrections = rows + job.num_steps * kInt4InputWords;
+  for (int step = 0; step < job.num_steps; ++step) {
+    const std::uint32_t* words = job.weights + step * kInt4StepWords;
+    PrefetchGroup(words);
+    PG_UNROLL for (int v = 0; v < kVectors; ++v) {
+      const typename Int4::Weights weights = Int4::Load(words, v * Int4::kWidth);
+      PG_UNROLL for (int r = 0; r < kRows; ++r) {
+        const std::int64_t offset = r * job.row_stride;
+        sums[r][v] = Int4::MultiplyAdd(sums[r][v], rows + offset + step * kInt4InputWords,
+                                       corrections + offset + step, weights);
+      }
+    }
+  }
   PG_UNROLL for (int r = 0; r < kRows; ++r) {
     PG_UNROLL for (int v = 0; v < kVectors; ++v) {
-      sums[r][v] =
-          begin == 0 ? Int4::Begin() : Int4::Resume(y + r * job.y_stride + v * Int4::kWidth);
+      Int4::Store(Int4::Scaled(sums[r][v], job.row_scale[row + r]),
+                  job.y + (row + r) * job.y_stride + v * Int4::kWidth);
+    }
+  }
+}
+
+// At most kInt4Rows rows times a part of a panel: a group's weights are unpacked once for all.
+template <typename Int4>
+void MultiplyManyRows(const PanelJob& job, int row, int count, int channel) {
+  constexpr int kChannels = Int4::kVectors * Int4::kWidth;
+  alignas(64) float sums[kInt4Rows][kChannels];
+  for (int r = 0; r < count; ++r) {
+    for (int c = 0; c < kChannels; ++c) {
+      sums[r][c] = 0;
     }
   }
   const std::uint32_t* rows = job.rows + row * job.row_stride;
-  for (int step = begin; step < end; ++step) {
+  for (int step = 0; step < job.num_steps; ++step) {
     const std::uint32_t* words = job.weights + step * kInt4StepWords;
     if (channel == 0) {
-      PG_UNROLL for (int line = 0; line < kInt4StepWords; line += 16) {
-        __builtin_prefetch(words + line + kPrefetchWords);
-      }
+      PrefetchGroup(words);
     }
-    PG_UNROLL for (int v = 0; v < kVectors; ++v) {
-      const typename Int4::Weights weights = Int4::Load(words, channel + v * Int4::kWidth);
-      PG_UNROLL for (int r = 0; r < kRows; ++r) {
-        const std::uint32_t* x = rows + r * job.row_stride;
-        sums[r][v] = Int4::MultiplyAdd(sums[r][v], x + step * kInt4InputWords,
-                                       x + job.num_steps * kInt4InputWords + step, weights);
+    typename Int4::Weights weights[Int4::kVectors];
+    PG_UNROLL for (int v = 0; v < Int4::kVectors; ++v) {
+      weights[v] = Int4::Load(words, channel + v * Int4::kWidth);
+    }
+    const std::uint32_t* x = rows + step * kInt4InputWords;
+    const std::uint32_t* correction = rows + job.num_steps * kInt4InputWords + step;
+    for (int r = 0; r < count; ++r, x += job.row_stride, correction += job.row_stride) {
+      typename Int4::Sum next[Int4::kVectors];
+      PG_UNROLL for (int v = 0; v < Int4::kVectors; ++v) {
+        next[v] =
+            Int4::MultiplyAdd(Int4::Resume(sums[r] + v * Int4::kWidth), x, correction, weights[v]);
+      }
+      PG_UNROLL for (int v = 0; v < Int4::kVectors; ++v) {
+        Int4::Store(next[v], sums[r] + v * Int4::kWidth);
       }
     }
   }
-  PG_UNROLL for (int r = 0; r < kRows; ++r) {
-    PG_UNROLL for (int v = 0; v < kVectors; ++v) {
-      float* to = y + r * job.y_stride + v * Int4::kWidth;
-      Int4::Store(
-          end == job.num_steps ? Int4::Scaled(sums[r][v], job.row_scale[row + r]) : sums[r][v], to);
+  for (int r = 0; r < count; ++r) {
+    PG_UNROLL for (int v = 0; v < Int4::kVectors; ++v) {
+      Int4::Store(Int4::Scaled(Int4::Resume(sums[r] + v * Int4::kWidth), job.row_scale[row + r]),
+                  job.y + (row + r) * job.y_stride + channel + v * Int4::kWidth);
     }
   }
 }
 
-template <typename Int4, int kVectors, int kRows>
-inline void AddRowsOfGroups(const PanelJob& job, int row, int begin, int end) {
-  for (int channel = 0; channel < kPanel; channel += kVectors * Int4::kWidth) {
-    AddGroups<Int4, kVectors, kRows>(job, row, channel, begin, end);
-  }
-}
-
-// `count` rows, at most kRows. Few rows take a whole panel at once, so that its words are read in
-// their order; more take fewer outputs, so that their sums fit the registers.
+// REQUIRES: 0 < job.num_rows <= kRows.
 template <typename Int4, int kRows>
-inline void AddSomeRows(const PanelJob& job, int row, int count, int begin, int end) {
+inline void MultiplyUpTo(const PanelJob& job) {
   if constexpr (kRows > 0) {
-    if (count == kRows) {
-      constexpr int kVectors = kRows <= Int4::kFewRows ? Int4::kVectorsOfFew : 1;
-      AddRowsOfGroups<Int4, kVectors, kRows>(job, row, begin, end);
+    if (job.num_rows == kRows) {
+      MultiplyFewRows<Int4, kRows>(job, 0);
     } else {
-      AddSomeRows<Int4, kRows - 1>(job, row, count, begin, end);
+      MultiplyUpTo<Int4, kRows - 1>(job);
     }
   }
 }
 
 template <typename Int4>
 void MultiplyInt4Panel(const PanelJob& job) {
-  for (int begin = 0; begin < job.num_steps; begin += kInt4BlockSteps) {
-    const int end =
-        begin + kInt4BlockSteps < job.num_steps ? begin + kInt4BlockSteps : job.num_steps;
-    for (int row = 0; row < job.num_rows; row += Int4::kMaxRows) {
-      const int rest = job.num_rows - row;
-      AddSomeRows<Int4, Int4::kMaxRows>(job, row, rest < Int4::kMaxRows ? rest : Int4::kMaxRows,
-                                        begin, end);
+  if (job.num_rows <= Int4::kFewRows) {
+    MultiplyUpTo<Int4, Int4::kFewRows>(job);
+    return;
+  }
+  for (int row = 0; row < job.num_rows; row += kInt4Rows) {
+    const int count = job.num_rows - row < kInt4Rows ? job.num_rows - row : kInt4Rows;
+    for (int channel = 0; channel < kPanel; channel += Int4::kVectors * Int4::kWidth) {
+      MultiplyManyRows<Int4>(job, row, count, channel);
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "core/cpu/fp8_kernel.h"
 #include "core/cpu/int4_kernel.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/page_kernel.h"
@@ -23,7 +24,7 @@ constexpr Kernels MakeKernels() {
       .bfloat16_panel = MultiplyPanel<Bfloat16>,
       .int8_panel = MultiplyPanel<Int8>,
       .int4_panel = MultiplyInt4Panel<Int4>,
-      .fp8_panel = MultiplyPanel<Fp8>,
+      .fp8_panel = MultiplyFp8Panel<Fp8>,
       .to_bfloat16 = ToBfloat16,
       .quantize = Quantize,
       .quantize_in_groups = QuantizeInGroups,

@@ -28,34 +28,46 @@
 namespace paligemma::cpu {
 namespace {
 
-// 128 KiB of weights: they stay in the second-level cache while all rows pass over them.
+// 128 KiB of weights at most: they stay in the second-level cache while all rows pass over them,
+// and so do those that come next.
 constexpr int kBlockSteps = 512;
 // Of weights, in words: about what arrives while the loop works on what lies before it.
 constexpr int kPrefetchWords = 1024;
+constexpr int kLineWords = 16;
 
-// Adds steps [begin, end) of kRows rows from `row` on to the sums of the outputs from `channel` on.
-template <typename Arithmetic, int kRows>
-inline void AddSteps(const PanelJob& job, int row, int channel, int begin, int end) {
+// Steps [begin, end) of a panel, and what to fetch meanwhile.
+struct Block {
+  const std::uint32_t* words = nullptr;  // of step `begin`
+  int begin = 0, end = 0;
+  const std::uint32_t* ahead = nullptr;  // fetched kLines lines a step,
+  int ahead_stride = 0;                  // so many words further on with each step
+};
+
+// Adds the block's steps of kRows rows from `row` on to the sums of the outputs from `channel` on.
+template <typename Arithmetic, int kRows, int kLines>
+inline void AddSteps(const PanelJob& job, const Block& block, int row, int channel) {
   constexpr int kVectors = Arithmetic::kVectors, kWidth = Arithmetic::kWidth;
   typename Arithmetic::Sum sums[kRows][kVectors];
   float* y = job.y + row * job.y_stride + channel;
   PG_UNROLL for (int r = 0; r < kRows; ++r) {
     PG_UNROLL for (int i = 0; i < kVectors; ++i) {
-      sums[r][i] = begin == 0 ? Arithmetic::Begin(job, channel + i * kWidth)
-                              : Arithmetic::Resume(y + r * job.y_stride + i * kWidth);
+      sums[r][i] = block.begin == 0 ? Arithmetic::Begin(job, channel + i * kWidth)
+                                    : Arithmetic::Resume(y + r * job.y_stride + i * kWidth);
     }
   }
-  const std::uint32_t* words = job.weights + channel;
+  const std::uint32_t* words = block.words + channel;
+  const std::uint32_t* ahead = block.ahead;
   const std::uint32_t* inputs = job.rows + row * job.row_stride;
-  for (int step = begin; step < end; ++step) {
-    const std::uint32_t* own = words + step * kPanel;
+  for (int step = block.begin; step < block.end; ++step) {
+    PG_UNROLL for (int line = 0; line < kLines; ++line) {
+      __builtin_prefetch(ahead + line * kLineWords, /*for writing:*/ 0, /*locality:*/ 2);
+    }
+    ahead += block.ahead_stride;
     typename Arithmetic::Weights weights[kVectors];
     PG_UNROLL for (int i = 0; i < kVectors; ++i) {
-      if (i * kWidth % 16 == 0) {
-        __builtin_prefetch(own + i * kWidth + kPrefetchWords);
-      }
-      weights[i] = Arithmetic::LoadWeights(own + i * kWidth);
+      weights[i] = Arithmetic::LoadWeights(words + i * kWidth);
     }
+    words += kPanel;
     PG_UNROLL for (int r = 0; r < kRows; ++r) {
       const auto input =
           Arithmetic::LoadInput(inputs + r * job.row_stride + step * Arithmetic::kInputWords);
@@ -64,7 +76,7 @@ inline void AddSteps(const PanelJob& job, int row, int channel, int begin, int e
       }
     }
   }
-  const bool last = end == job.num_steps;
+  const bool last = block.end == job.num_steps;
   PG_UNROLL for (int r = 0; r < kRows; ++r) {
     PG_UNROLL for (int i = 0; i < kVectors; ++i) {
       float* to = y + r * job.y_stride + i * kWidth;
@@ -77,31 +89,51 @@ inline void AddSteps(const PanelJob& job, int row, int channel, int begin, int e
   }
 }
 
-// The last rows, fewer than kMaxRows.
-template <typename Arithmetic, int kRows>
-inline void AddRest(const PanelJob& job, int row, int channel, int begin, int end) {
+// `count` rows, at most kRows.
+template <typename Arithmetic, int kRows, int kLines>
+inline void AddRows(const PanelJob& job, const Block& block, int row, int count, int channel) {
   if constexpr (kRows > 0) {
-    if (job.num_rows - row == kRows) {
-      AddSteps<Arithmetic, kRows>(job, row, channel, begin, end);
+    if (count >= kRows) {
+      AddSteps<Arithmetic, kRows, kLines>(job, block, row, channel);
     } else {
-      AddRest<Arithmetic, kRows - 1>(job, row, channel, begin, end);
+      AddRows<Arithmetic, kRows - 1, kLines>(job, block, row, count, channel);
+    }
+  }
+}
+
+// All rows and outputs. While the first two parts pass over the block, each fetches half of as much
+// from `next` on; if there is but one part, it fetches what it will come to itself.
+template <typename Arithmetic>
+inline void AddBlock(const PanelJob& job, Block block, const std::uint32_t* next) {
+  constexpr int kRows = Arithmetic::kMaxRows;
+  constexpr int kChannels = Arithmetic::kVectors * Arithmetic::kWidth;
+  if (kChannels == kPanel && job.num_rows <= kRows) {
+    block.ahead = block.words + kPrefetchWords;
+    block.ahead_stride = kPanel;
+    AddRows<Arithmetic, kRows, 4>(job, block, 0, job.num_rows, 0);
+    return;
+  }
+  const int steps = block.end - block.begin;
+  int part = 0;
+  for (int row = 0; row < job.num_rows; row += kRows) {
+    for (int channel = 0; channel < kPanel; channel += kChannels, ++part) {
+      block.ahead = next + (part == 1 ? steps * kPanel / 2 : 0);
+      block.ahead_stride = part < 2 ? static_cast<int>(kPanel) / 2 : 0;
+      AddRows<Arithmetic, kRows, 2>(job, block, row, job.num_rows - row, channel);
     }
   }
 }
 
 template <typename Arithmetic>
 void MultiplyPanel(const PanelJob& job) {
-  constexpr int kRows = Arithmetic::kMaxRows;
-  constexpr int kChannels = Arithmetic::kVectors * Arithmetic::kWidth;
-  for (int begin = 0; begin < job.num_steps; begin += kBlockSteps) {
-    const int end = begin + kBlockSteps < job.num_steps ? begin + kBlockSteps : job.num_steps;
-    for (int channel = 0; channel < kPanel; channel += kChannels) {
-      int row = 0;
-      for (; row + kRows <= job.num_rows; row += kRows) {
-        AddSteps<Arithmetic, kRows>(job, row, channel, begin, end);
-      }
-      AddRest<Arithmetic, kRows - 1>(job, row, channel, begin, end);
-    }
+  const int num_blocks = (job.num_steps + kBlockSteps - 1) / kBlockSteps;
+  const int size = (job.num_steps + num_blocks - 1) / num_blocks;  // all alike
+  for (int begin = 0; begin < job.num_steps; begin += size) {
+    Block block;
+    block.words = job.weights + begin * kPanel;
+    block.begin = begin;
+    block.end = begin + size < job.num_steps ? begin + size : job.num_steps;
+    AddBlock<Arithmetic>(job, block, job.weights + block.end * kPanel);
   }
 }
 

@@ -69,6 +69,35 @@ void MultiplyNarrowPanel(PanelKernel kernel, PanelJob job, std::int64_t width) {
   }
 }
 
+void MultiplyPanel(PanelKernel kernel, const Activations& x, const PackedMatrix& w,
+                   std::int64_t panel, float* y) {
+  const std::int64_t first = panel * kPanel;
+  PanelJob job;
+  job.weights = w.words + panel * w.panel_words();
+  job.weight_sums = w.sums == nullptr ? nullptr : w.sums + first;
+  job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
+  job.rows = x.words();
+  job.row_stride = x.stride();
+  job.row_scale = x.scales();
+  job.num_rows = static_cast<int>(x.num_rows());
+  job.num_steps = static_cast<int>(w.num_steps());
+  job.y = y + first;
+  job.y_stride = w.outputs;
+  if (w.outputs - first >= kPanel) {
+    kernel(job);
+  } else {
+    MultiplyNarrowPanel(kernel, job, w.outputs - first);
+  }
+}
+
+// Panels that a thread takes one after the other: kernels fetch what lies behind the panel at hand.
+// Of tasks there must be enough for each thread still, so that a slow one takes fewer.
+std::int64_t PanelsInARow(const Context& context, std::int64_t num_panels) {
+  constexpr std::int64_t kTasksOfAThread = 16, kMost = 8;
+  const std::int64_t threads = context.pool == nullptr ? 1 : context.pool->num_threads();
+  return std::clamp<std::int64_t>(num_panels / (kTasksOfAThread * threads), 1, kMost);
+}
+
 }  // namespace
 
 const Kernels& KernelsFor(Isa isa) {
@@ -126,25 +155,12 @@ void Multiply(const Context& context, const Activations& x, const PackedMatrix& 
     return;
   }
   const PanelKernel kernel = KernelOf(KernelsFor(context.isa), w.encoding);
-  context.Run(static_cast<int>(w.num_panels()), [&](int panel) {
-    const std::int64_t first = panel * kPanel;
-    PanelJob job;
-    job.weights = w.words + panel * w.panel_words();
-    job.weight_sums = w.sums == nullptr ? nullptr : w.sums + first;
-    job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
-    job.rows = x.words();
-    job.row_stride = x.stride();
-    job.row_scale = x.scales();
-    job.num_rows = static_cast<int>(x.num_rows());
-    job.num_steps = static_cast<int>(w.num_steps());
-    job.y = y + first;
-    job.y_stride = w.outputs;
-    if (w.outputs - first >= kPanel) {
-      kernel(job);
-    } else {
-      MultiplyNarrowPanel(kernel, job, w.outputs - first);
+  const std::int64_t num_panels = w.num_panels(), run = PanelsInARow(context, num_panels);
+  context.Run(static_cast<int>((num_panels + run - 1) / run), [&](int task) {
+    const std::int64_t end = std::min(num_panels, (task + 1) * run);
+    for (std::int64_t panel = task * run; panel < end; ++panel) {
+      MultiplyPanel(kernel, x, w, panel, y);
     }
   });
 }
-
 }  // namespace paligemma::cpu
