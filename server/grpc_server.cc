@@ -113,8 +113,9 @@ bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
     return true;
   }
   const auto deadline = std::chrono::system_clock::now() + patience;
-  registry_.StopArming();
+  // Calls are waited for until then: one that nobody waited for would end as a bare CANCELLED.
   server_->Shutdown(deadline);
+  registry_.StopArming();
   const bool in_time = std::chrono::system_clock::now() < deadline;
   // Cancelled calls end when the engine has let go of them.
   const bool empty = registry_.WaitForNone(std::chrono::steady_clock::now() + kCancelPatience);

@@ -73,7 +73,7 @@ void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* reg
     const CallSession::Outcome outcome = session.Finish(response.status(), bytes.Length());
     call->Finish(outcome.status, bytes, outcome.trailers);
   };
-  for (const auto& queue : queues) rpc::UnaryCall::Arm(method, queue.get());
+  rpc::ArmOnAll<rpc::UnaryCall>(method, queues);
 }
 
 }  // namespace

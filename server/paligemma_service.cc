@@ -167,7 +167,7 @@ void PaliGemmaServiceHandler::StartUnary(
     HandleUnary<Request, Response>(dependencies_, name, call);
   };
   description->registry = registry_;
-  for (const auto& queue : queues) rpc::UnaryCall::Arm(description, queue.get());
+  rpc::ArmOnAll<rpc::UnaryCall>(description, queues);
 }
 
 void PaliGemmaServiceHandler::StartStream(
@@ -187,7 +187,7 @@ void PaliGemmaServiceHandler::StartStream(
     LogWarning("a client reads nothing and is cut off: " + call.Metadata("x-request-id") + " " +
                call.context().peer());
   };
-  for (const auto& queue : queues) StreamGenerateCall::Arm(description, queue.get());
+  rpc::ArmOnAll<StreamGenerateCall>(description, queues);
 }
 
 void PaliGemmaServiceHandler::Start(

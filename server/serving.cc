@@ -18,6 +18,9 @@ namespace {
 // What ended in the engine may still have to be written.
 constexpr Millis kTransportGrace{1000};
 constexpr Millis kSignalPoll{10};
+// How long late calls are refused before the connections are told to go: what comes while gRPC
+// shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
+constexpr Millis kRefusalTime{200};
 constexpr Millis kHurriedGrace{500};
 
 class DispatcherBackend : public Backend {
@@ -260,8 +263,10 @@ bool Serving::Drain(const SignalWait& signal) {
   auto engine = std::async(std::launch::async, [this, patience] {
     return dispatcher_->Drain(Clock::Real()->Now() + patience).ok();
   });
-  auto transport = std::async(
-      std::launch::async, [this, patience] { return grpc_->Shutdown(patience + kTransportGrace); });
+  auto transport = std::async(std::launch::async, [this, patience] {
+    std::this_thread::sleep_for(kRefusalTime);
+    return grpc_->Shutdown(patience + kTransportGrace);
+  });
   const auto ended = [](const std::future<bool>& task) {
     return task.wait_for(kSignalPoll) == std::future_status::ready;
   };

@@ -31,7 +31,7 @@ void UnknownMethodHandler::Start(
     const CallSession::Outcome outcome = session.Finish(NoSuchMethod(name), 0);
     call->Finish(outcome.status, outcome.trailers);
   };
-  for (const auto& queue : queues) rpc::UnknownCall::Arm(method, queue.get());
+  rpc::ArmOnAll<rpc::UnknownCall>(method, queues);
 }
 
 }  // namespace paligemma

@@ -8,6 +8,7 @@
 #ifndef SERVER_RPC_CALL_H_
 #define SERVER_RPC_CALL_H_
 
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/generic/async_generic_service.h>
 
 #include <atomic>
@@ -21,6 +22,10 @@
 #include "core/base/mutex.h"
 
 namespace paligemma::rpc {
+
+// Calls of one method that wait for a client on one queue. Who comes when all of them are taken
+// waits inside the library, which ends that call as a bare CANCELLED when the server shuts down.
+inline constexpr int kArmedCalls = 16;
 
 using Trailers = std::vector<std::pair<std::string, std::string>>;
 
@@ -105,6 +110,15 @@ class Call : public std::enable_shared_from_this<Call> {
   bool cancelled_ PG_GUARDED_BY(cancel_mutex_) = false;
   std::function<void()> on_cancel_ PG_GUARDED_BY(cancel_mutex_);
 };
+
+// Waits for calls of a method, with kArmedCalls of them on each queue.
+template <typename CallType, typename Method>
+void ArmOnAll(const std::shared_ptr<Method>& method,
+              const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
+  for (const auto& queue : queues) {
+    for (int i = 0; i < kArmedCalls; ++i) CallType::Arm(method, queue.get());
+  }
+}
 
 }  // namespace paligemma::rpc
 

@@ -124,6 +124,19 @@ TEST(ClientTest, UnavailableIsRetriedAlsoWithAPictureBeyondTheUsualBuffer) {
   EXPECT_EQ(server.num_calls(), 3);
 }
 
+TEST(ClientTest, WhatALeavingServerCancelsIsRetried) {
+  FakeServer server;
+  server.on_task = [&server](grpc::ServerContext*, const v1::TaskRequest&,
+                             v1::TaskResponse* answer) {
+    if (server.num_calls() == 1) return grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED");
+    answer->mutable_caption()->set_caption("later");
+    return grpc::Status::OK;
+  };
+  const auto response = server.Connect()->Call(CaptionOf("x"));
+  ASSERT_TRUE(response.ok()) << response.status().ToString();
+  EXPECT_EQ(server.num_calls(), 2);
+}
+
 TEST(ClientTest, RetriesEndWithTheLastAttempt) {
   FakeServer server;
   FailAttempts(&server, 100, "1");

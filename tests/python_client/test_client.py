@@ -183,6 +183,19 @@ def test_unavailable_is_retried(server: FakeServer, client: pg.Client, megabytes
     assert server.metadata[0]["x-request-id"] == server.metadata[1]["x-request-id"]
 
 
+def test_what_a_leaving_server_cancels_is_retried(server: FakeServer, client: pg.Client) -> None:
+    """A bare CANCELLED, as for a call that crosses a GOAWAY."""
+
+    def cancelled_once(request: object, context: grpc.ServicerContext) -> v1.CaptionResponse:
+        if len(server.requests) == 1:
+            context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+        return v1.CaptionResponse(caption="later")
+
+    server.on("Caption", cancelled_once)
+    assert client.caption(PICTURE).caption == "later"
+    assert len(server.requests) == 2
+
+
 def test_a_long_pushback_is_waited_for(server: FakeServer, client: pg.Client) -> None:
     """Rather than gRPC's own backoff, which is at most 0.2 s the first time."""
     server.on(

@@ -47,8 +47,9 @@ STREAM = Method(f"/{SERVICE}/StreamGenerate", v1.StreamGenerateResponse)
 def service_config(max_attempts: int, health_check: bool) -> str:
     """The JSON that tells gRPC when to retry and how to spread calls.
 
-    Only UNAVAILABLE is retried; the library itself honours grpc-retry-pushback-ms of the server, waits with
-    jittered backoff otherwise, and stops retrying when most calls fail.
+    UNAVAILABLE is retried, and CANCELLED, which a call hears that crosses a server's GOAWAY (one that the caller
+    cancels is over). The library itself honours grpc-retry-pushback-ms of the server, waits with jittered backoff
+    otherwise, and stops retrying when most calls fail.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if max_attempts > 1:
@@ -60,7 +61,7 @@ def service_config(max_attempts: int, health_check: bool) -> str:
                     "initialBackoff": "0.2s",
                     "maxBackoff": "2s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ]
