@@ -69,19 +69,20 @@ void MultiplyNarrowPanel(PanelKernel kernel, PanelJob job, std::int64_t width) {
   }
 }
 
+// Rows [row, row + count) times one panel.
 void MultiplyPanel(PanelKernel kernel, const Activations& x, const PackedMatrix& w,
-                   std::int64_t panel, float* y) {
+                   std::int64_t panel, std::int64_t row, std::int64_t count, float* y) {
   const std::int64_t first = panel * kPanel;
   PanelJob job;
   job.weights = w.words + panel * w.panel_words();
   job.weight_sums = w.sums == nullptr ? nullptr : w.sums + first;
   job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
-  job.rows = x.words();
+  job.rows = x.words() + row * x.stride();
   job.row_stride = x.stride();
-  job.row_scale = x.scales();
-  job.num_rows = static_cast<int>(x.num_rows());
+  job.row_scale = x.scales() + row;
+  job.num_rows = static_cast<int>(count);
   job.num_steps = static_cast<int>(w.num_steps());
-  job.y = y + first;
+  job.y = y + row * w.outputs + first;
   job.y_stride = w.outputs;
   if (w.outputs - first >= kPanel) {
     kernel(job);
@@ -96,6 +97,16 @@ std::int64_t PanelsInARow(const Context& context, std::int64_t num_panels) {
   constexpr std::int64_t kTasksOfAThread = 16, kMost = 8;
   const std::int64_t threads = context.pool == nullptr ? 1 : context.pool->num_threads();
   return std::clamp<std::int64_t>(num_panels / (kTasksOfAThread * threads), 1, kMost);
+}
+
+// Rows that pass over all weights before the next ones do: so many that reading the weights again
+// does not count, so few that they wait for the next panel in the caches of a core.
+std::int64_t RowsAtOnce(const Activations& x) {
+  constexpr std::int64_t kBytes = 3 << 19, kLeast = 192, kTile = 12;
+  const std::int64_t most = std::max(kLeast, kBytes / (4 * x.stride()));
+  const std::int64_t blocks = (x.num_rows() + most - 1) / most;
+  const std::int64_t rows = (x.num_rows() + blocks - 1) / blocks;  // all blocks alike
+  return (rows + kTile - 1) / kTile * kTile;
 }
 
 }  // namespace
@@ -156,10 +167,13 @@ void Multiply(const Context& context, const Activations& x, const PackedMatrix& 
   }
   const PanelKernel kernel = KernelOf(KernelsFor(context.isa), w.encoding);
   const std::int64_t num_panels = w.num_panels(), run = PanelsInARow(context, num_panels);
-  context.Run(static_cast<int>((num_panels + run - 1) / run), [&](int task) {
-    const std::int64_t end = std::min(num_panels, (task + 1) * run);
-    for (std::int64_t panel = task * run; panel < end; ++panel) {
-      MultiplyPanel(kernel, x, w, panel, y);
+  const std::int64_t runs = (num_panels + run - 1) / run, rows = RowsAtOnce(x);
+  const std::int64_t blocks = (x.num_rows() + rows - 1) / rows;
+  context.Run(static_cast<int>(blocks * runs), [&](int task) {
+    const std::int64_t row = task / runs * rows, count = std::min(rows, x.num_rows() - row);
+    const std::int64_t begin = task % runs * run, end = std::min(num_panels, begin + run);
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      MultiplyPanel(kernel, x, w, panel, row, count, y);
     }
   });
 }

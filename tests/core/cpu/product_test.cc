@@ -240,6 +240,19 @@ TEST_P(ProductTest, LongSumsAreTakenInBlocks) {
   }
 }
 
+TEST_P(ProductTest, ManyRowsAreTakenInBlocks) {
+  ThreadPool two(2);
+  for (const Encoding encoding : kEncodings) {
+    const Matrix w = RandomMatrix(encoding, 70, 4096);
+    const std::vector<float> x = RandomValues(401 * 4096, 2);
+    const std::vector<float> y = Product({GetParam(), &two}, x, w);
+    for (const int first : {0, 190, 395}) {
+      const std::vector<float> part(x.begin() + first * 4096, x.begin() + (first + 6) * 4096);
+      EXPECT_THAT(Product(Alone(), part, w), ElementsAreArray(y.data() + first * 70, 6 * 70));
+    }
+  }
+}
+
 TEST_P(ProductTest, ExtremesStayExact) {
   constexpr int kInputs = 9216;
   for (const auto& [encoding, value] : {std::pair{Encoding::kInt8, -127.f},
