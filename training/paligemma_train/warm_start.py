@@ -8,7 +8,7 @@ import math
 import torch
 
 from paligemma_train import dense
-from paligemma_train.domain import COLORS, NAMES, PLACES
+from paligemma_train.domain import CHARACTERS, COLORS, NAMES, PLACES
 from paligemma_train.model import CURVE, PaliGemma, smooth_locations
 from paligemma_train.tower import EDGES, DenseHeads
 from paligemma_train.vocabulary import Vocabulary
@@ -46,6 +46,11 @@ def speak_in_words(model: PaliGemma, heads: DenseHeads, words: Vocabulary) -> No
         _add(projector.weight, rows[1:] - rows.mean(0), _embeddings(table, words, list(names)))
     place = heads.place.weight
     _add(projector.weight, place[1:] - place.mean(0), _embeddings(table, words, list(PLACES)))
+    letters = table[[words.processor.piece_to_id(character) for character in CHARACTERS]] * math.sqrt(table.size(1))
+    turn = torch.nn.init.orthogonal_(torch.empty(table.size(1), table.size(1)))  # the right half's, told from the left's
+    for part, embeddings in (("left", letters), ("right", letters @ turn)):
+        rows = scores[list(heads.parts).index(part)]
+        _add(projector.weight, rows[1:] - rows.mean(0), embeddings)
     assert len(COLORS) + 1 == dense.COLOR_CLASSES
     show_edges(projector.weight, heads)
 
