@@ -47,7 +47,7 @@ def speak_in_words(model: PaliGemma, heads: DenseHeads, words: Vocabulary) -> No
     place = heads.place.weight
     _add(projector.weight, place[1:] - place.mean(0), _embeddings(table, words, list(PLACES)))
     letters = table[[words.processor.piece_to_id(character) for character in CHARACTERS]] * math.sqrt(table.size(1))
-    turn = torch.nn.init.orthogonal_(torch.empty(table.size(1), table.size(1)))  # the right half's, told from the left's
+    turn = torch.nn.init.orthogonal_(torch.empty(table.size(1), table.size(1)))  # tells right halves from left
     for part, embeddings in (("left", letters), ("right", letters @ turn)):
         rows = scores[list(heads.parts).index(part)]
         _add(projector.weight, rows[1:] - rows.mean(0), embeddings)
