@@ -174,18 +174,28 @@ void CallSession::Count() {
 }
 
 CallSession::Outcome CallSession::Finish(const Status& status, size_t response_bytes) {
-  const TimePoint now = Clock::Real()->Now();
-  record_.status = CauseOf(status, now);
-  record_.duration = now - started_;
+  Outcome outcome = Conclude(status, response_bytes);
+  Record(status);
+  return outcome;
+}
+
+CallSession::Outcome CallSession::Conclude(const Status& status, size_t response_bytes) {
+  const Status cause = CauseOf(status, Clock::Real()->Now());
   record_.response_bytes = static_cast<std::int64_t>(response_bytes);
-  dependencies_.log->Write(record_);
-  if (dependencies_.metrics != nullptr) Count();
-  Outcome outcome{ToGrpcStatus(record_.status, record_.request_id), {}};
+  Outcome outcome{ToGrpcStatus(cause, record_.request_id), {}};
   outcome.trailers.emplace_back("x-request-id", record_.request_id);
-  if (const auto pushback = RetryPushback(record_.status)) {
+  if (const auto pushback = RetryPushback(cause)) {
     outcome.trailers.emplace_back(kPushbackKey, *pushback);
   }
   return outcome;
+}
+
+void CallSession::Record(const Status& status) {
+  const TimePoint now = Clock::Real()->Now();
+  record_.status = CauseOf(status, now);
+  record_.duration = now - started_;
+  dependencies_.log->Write(record_);
+  if (dependencies_.metrics != nullptr) Count();
 }
 
 }  // namespace paligemma

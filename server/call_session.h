@@ -63,12 +63,17 @@ class CallSession {
   // OK, or RESPONSE_TOO_LARGE.
   Status CheckSize(size_t bytes) const;
 
-  // Ends the session: writes its line and returns what the transport sends.
+  // What the transport sends.
   struct Outcome {
     grpc::Status status;
     rpc::Trailers trailers;
   };
+  // Ends the session: writes its line and counts it.
   Outcome Finish(const Status& status, size_t response_bytes);
+  // The same in two steps, for an answer that has yet to reach its reader: Record() says how it
+  // ended, once.
+  Outcome Conclude(const Status& status, size_t response_bytes);
+  void Record(const Status& status);
 
  private:
   // Of a cancelled call: whether the client cancelled it, or its deadline did.

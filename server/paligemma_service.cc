@@ -183,10 +183,6 @@ void PaliGemmaServiceHandler::StartStream(
   };
   description->registry = registry_;
   description->stall_timeout = dependencies_.config->stall_timeout;
-  description->on_stall = [](const StreamGenerateCall& call) {
-    LogWarning("a client reads nothing and is cut off: " + call.Metadata("x-request-id") + " " +
-               call.context().peer());
-  };
   rpc::ArmOnAll<StreamGenerateCall>(description, queues);
 }
 

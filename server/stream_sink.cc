@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "core/request/endings.h"
+
 namespace paligemma {
 namespace {
 
@@ -87,9 +89,25 @@ void StreamSink::Send(v1::StreamGenerateResponse message) {
   if (!failure_.ok()) return;
   session_->NoteMessage();
   if (call_->Write(std::move(message))) return;
-  Fail(Status(StatusCode::kResourceExhausted, Reason::kSlowConsumer,
-              "the client reads the stream too slowly",
-              {{"limit", std::to_string(StreamGenerateCall::Method().max_buffered_bytes)}}));
+  Fail(SlowConsumer());
+}
+
+Status StreamSink::SlowConsumer() {
+  return Status(StatusCode::kResourceExhausted, Reason::kSlowConsumer,
+                "the client reads the stream too slowly",
+                {{"limit", std::to_string(StreamGenerateCall::Method().max_buffered_bytes)}});
+}
+
+Status StreamSink::EndOf(StreamGenerateCall::Ending ending) {
+  switch (ending) {
+    case StreamGenerateCall::Ending::kSent:
+      break;
+    case StreamGenerateCall::Ending::kStalled:
+      return SlowConsumer();
+    case StreamGenerateCall::Ending::kBroken:
+      return CancelledStatus("stream");
+  }
+  return OkStatus();
 }
 
 void StreamSink::Fail(Status status) {
@@ -133,8 +151,16 @@ void StreamSink::OnDone(Status status, RequestResult result) {
   if (!failure_.ok()) status = failure_;
   if (status.ok()) status = SendResult(std::move(result), &bytes);
   status = WithPathPrefix(status, TaskPath(session_->response_context().method));
-  CallSession::Outcome outcome = session_->Finish(status, bytes);
-  call_->Finish(std::move(outcome.status), std::move(outcome.trailers));
+  if (!status.ok()) {
+    CallSession::Outcome outcome = session_->Finish(status, bytes);
+    call_->Finish(std::move(outcome.status), std::move(outcome.trailers));
+    return;
+  }
+  CallSession::Outcome outcome = session_->Conclude(status, bytes);
+  call_->Finish(std::move(outcome.status), std::move(outcome.trailers),
+                [session = session_](StreamGenerateCall::Ending ending) {
+                  session->Record(EndOf(ending));
+                });
 }
 
 }  // namespace paligemma

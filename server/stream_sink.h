@@ -34,10 +34,13 @@ class StreamSink : public ResponseSink {
   void SendObjects(const SequenceResult& sequence, bool finished, int first_index);
   void Send(v1::StreamGenerateResponse message);
   void Fail(Status status);
+  static Status SlowConsumer();
+  // How an answer ended that was complete when it was lined up.
+  static Status EndOf(StreamGenerateCall::Ending ending);
   Status SendResult(RequestResult result, size_t* bytes);
 
   const std::shared_ptr<StreamGenerateCall> call_;
-  const std::unique_ptr<CallSession> session_;
+  const std::shared_ptr<CallSession> session_;  // also the stream's, until it has ended
   const std::shared_ptr<const ServedModel::Loaded> model_;
   std::atomic<Backend::Handle> handle_{0};
   Status failure_;          // SLOW_CONSUMER, or a mask that could not be decoded

@@ -30,10 +30,14 @@ class StreamCall : public Call {
     CallRegistry* registry = nullptr;
     size_t max_buffered_bytes = 1 << 20;
     // How long one message may wait for its reader once the stream is to end; then the call is
-    // cancelled, after on_stall.
+    // cancelled.
     std::chrono::milliseconds stall_timeout{30'000};
-    std::function<void(const StreamCall&)> on_stall;
   };
+
+  // How a stream ended: the status left behind all messages, the reader stalled, or the client went
+  // away or was cut off.
+  enum class Ending { kSent, kStalled, kBroken };
+  using OnEnd = std::function<void(Ending)>;
 
   static void Arm(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue) {
     CallRegistry* const registry = method->registry;
@@ -76,12 +80,13 @@ class StreamCall : public Call {
   }
 
   // Ends the stream: after what is buffered with OK, else without it. All but the first are
-  // ignored.
-  void Finish(grpc::Status status, Trailers trailers = {}) {
+  // ignored. `on_end` runs once, on a queue's thread, when the stream really ended.
+  void Finish(grpc::Status status, Trailers trailers = {}, OnEnd on_end = nullptr) {
     MutexLock lock(&mutex_);
     if (end_.has_value()) return;
     if (!status.ok()) DropWaiting();
     end_ = End{std::move(status), std::move(trailers)};
+    on_end_ = std::move(on_end);
     Advance();
     WaitForReader();
   }
@@ -98,6 +103,10 @@ class StreamCall : public Call {
   }
 
   void OnEvent(Event event, bool ok) override {
+    if (event == Event::kFinished) {
+      OnFinished(ok);
+      return;
+    }
     MutexLock lock(&mutex_);
     if (event == Event::kWritten) {
       writing_ = false;
@@ -105,18 +114,33 @@ class StreamCall : public Call {
       buffer_.pop_front();
       num_written_ += ok;
       if (!ok) DropWaiting();
+      broken_ = broken_ || !ok;
       Advance();
-    } else if (event == Event::kFinished) {
-      over_ = true;
-      alarm_.Cancel();
     } else if (event == Event::kAlarm && ok && !over_) {
       if (num_written_ > num_written_at_alarm_) {
         WaitForReader();
         return;
       }
-      if (method_->on_stall) method_->on_stall(*this);
+      stalled_ = true;
       context_.TryCancel();  // a status would wait behind the message: only the stream can be ended
     }
+  }
+
+  void OnFinished(bool ok) {
+    OnEnd on_end;
+    Ending ending = Ending::kSent;
+    {
+      MutexLock lock(&mutex_);
+      over_ = true;
+      alarm_.Cancel();
+      on_end.swap(on_end_);
+      if (stalled_) {
+        ending = Ending::kStalled;
+      } else if (!ok || broken_) {
+        ending = Ending::kBroken;
+      }
+    }
+    if (on_end) on_end(ending);
   }
 
   void WaitForReader() PG_REQUIRES(mutex_) {
@@ -156,7 +180,9 @@ class StreamCall : public Call {
   std::int64_t num_written_at_alarm_ PG_GUARDED_BY(mutex_) = 0;
   bool writing_ PG_GUARDED_BY(mutex_) = false, finished_ PG_GUARDED_BY(mutex_) = false;
   bool over_ PG_GUARDED_BY(mutex_) = false;  // the status has left as well
+  bool stalled_ PG_GUARDED_BY(mutex_) = false, broken_ PG_GUARDED_BY(mutex_) = false;
   std::optional<End> end_ PG_GUARDED_BY(mutex_);
+  OnEnd on_end_ PG_GUARDED_BY(mutex_);
   grpc::Alarm alarm_ PG_GUARDED_BY(mutex_);
 };
 

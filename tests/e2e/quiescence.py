@@ -22,6 +22,7 @@ WARM_UP_CALLS, WARM_UP_CLIENTS = 48, 8
 GROWTH_MIB = 128  # what the allocator keeps of the largest messages
 SPARE_THREADS = 4  # the RPC library's pools grow and shrink by a few
 PATIENCE_S, PAUSE_S = 20, 0.05
+HELD = ("paligemma_requests_running", "paligemma_requests_waiting", "paligemma_kv_cache_usage_ratio")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def golden_tokens(server: serving.Server) -> list[int]:
 def busy(server: serving.Server) -> list[str]:
     """What the server's metrics say is still held or under way."""
     text = server.http("/metrics")[1]
-    names = ("paligemma_requests_running", "paligemma_requests_waiting", "paligemma_kv_cache_usage_ratio")
-    held = [f"{name} is {value}" for name in names if (value := serving.metric_in(text, name)) != 0]
+    held = [f"{name} is {value}" for name in HELD if (value := serving.metric_in(text, name)) != 0]
     started = serving.metric_in(text, "grpc_server_started_total")
     handled = serving.metric_in(text, "grpc_server_handled_total")
     return held + ([f"{started} RPCs began, {handled} ended"] if started != handled else [])
@@ -74,6 +74,11 @@ def busy(server: serving.Server) -> list[str]:
 def await_idle(server: serving.Server) -> None:
     """Waits until nothing is under way."""
     assert not _persisting(lambda: busy(server))
+
+
+def await_answered(server: serving.Server) -> None:
+    """Waits until the engine is done with every request, though an answer may still wait for its reader."""
+    assert not _persisting(lambda: [name for name in HELD if server.metric(name) != 0])
 
 
 def _persisting(problems) -> list[str]:  # noqa: ANN001

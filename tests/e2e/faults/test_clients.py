@@ -244,11 +244,22 @@ def test_f33_a_cancel_in_the_queue_does_not_touch_the_one_that_runs(server: serv
 
 
 def test_f35_a_client_that_never_reads_is_cut_off_when_it_stalls(server: serving.Server) -> None:
+    name = next(ids)
     with bystander(server), raw_http2.Connection(server.port, window=0) as connection:
-        connection.call(STREAM, streamed(long_request(logprobs=20)).SerializeToString())
+        connection.call(STREAM, streamed(long_request(logprobs=20)).SerializeToString(), x_request_id=name)
         head, end = connection.next_frame(), connection.next_frame()
         assert (head.kind, end.kind) == (raw_http2.HEADERS, raw_http2.HEADERS)  # and never a message
         assert end.flags & raw_http2.END_STREAM
+    assert server.log_fields(name)["reason"] == "SLOW_CONSUMER"
+
+
+def test_f35_a_client_that_leaves_before_it_has_read_its_answer_has_cancelled(server: serving.Server) -> None:
+    name = next(ids)
+    with raw_http2.Connection(server.port, window=0) as connection:
+        connection.call(STREAM, streamed(long_request()).SerializeToString(), x_request_id=name)
+        assert connection.next_frame().kind == raw_http2.HEADERS
+        quiescence.await_answered(server)
+    assert server.log_fields(name)["code"] == "CANCELLED"
 
 
 def test_f35_a_client_that_reads_too_slowly_for_the_buffer_is_told_so(server: serving.Server) -> None:
