@@ -23,8 +23,8 @@ std::string ServiceConfig(int max_attempts) {
           {"initialBackoff", "0.2s"},
           {"maxBackoff", "2s"},
           {"backoffMultiplier", 2},
-          // CANCELLED is what a call hears that crosses a server's GOAWAY. One that the caller cancels
-          // is over: it is not tried again.
+          // CANCELLED is what a call hears that crosses a server's GOAWAY. One that the caller
+          // cancels is over: it is not tried again.
           {"retryableStatusCodes", {"UNAVAILABLE", "CANCELLED"}}}},
     }};
     config["retryThrottling"] = {{"maxTokens", 100}, {"tokenRatio", 0.1}};

@@ -24,17 +24,18 @@ struct ClientOptions {
   std::string tls_ca, tls_cert, tls_key;  // PEM files
   // Bearer token, itself or in a file; needs TLS unless the server is this machine.
   std::string token, token_file;
-  // How often to try a call that is UNAVAILABLE or that the server cancelled, 1 to 5 (gRPC's own limit).
+  // How often to try a call that is UNAVAILABLE or that the server cancelled, 1 to 5 (gRPC's own
+  // limit).
   int max_attempts = 4;
   int max_response_bytes = 64 << 20;
   // What a call may send and still be retried; gRPC's own 256 KiB are less than most pictures.
   int retry_buffer_bytes = 256 << 20;
 };
 
-// Does not connect yet. gRPC itself retries UNAVAILABLE and what the server cancelled: after the delay that the server's
-// grpc-retry-pushback-ms asks for (never, where it is negative), else after a jittered backoff;
-// not once a stream has begun, and not while most calls fail. The error is a usage error: a file
-// that cannot be read, a token that would travel in clear text.
+// Does not connect yet. gRPC itself retries UNAVAILABLE and what the server cancelled: after the
+// delay that the server's grpc-retry-pushback-ms asks for (never, where it is negative), else after
+// a jittered backoff; not once a stream has begun, and not while most calls fail. The error is a
+// usage error: a file that cannot be read, a token that would travel in clear text.
 StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientOptions& options);
 
 // The token to send, of either source; empty: none.

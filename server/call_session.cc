@@ -45,6 +45,18 @@ TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now,
   return now + std::chrono::duration_cast<Duration>(left);
 }
 
+Status CheckMetadata(const rpc::Call& call) {
+  constexpr size_t kEntryBytes = 32;
+  size_t bytes = 0;
+  for (const auto& [key, value] : call.context().client_metadata()) {
+    bytes += key.length() + value.length() + kEntryBytes;
+  }
+  if (bytes <= kMaxCallMetadata) return OkStatus();
+  return InvalidField(
+      "metadata", std::to_string(bytes), std::to_string(kMaxCallMetadata),
+      "has " + std::to_string(bytes) + " bytes, limit " + std::to_string(kMaxCallMetadata));
+}
+
 int AttemptOf(const rpc::Call& call) {
   const std::string text = call.Metadata("grpc-previous-rpc-attempts");
   int attempt = 0;
@@ -69,6 +81,7 @@ CallSession::CallSession(const ServiceDependencies& dependencies, const rpc::Cal
 }
 
 Status CallSession::Authenticate(const rpc::Call& call, Right right) {
+  PG_RETURN_IF_ERROR(CheckMetadata(call));
   if (dependencies_.tokens == nullptr) return OkStatus();
   PG_ASSIGN_OR_RETURN(pass_, dependencies_.tokens->Admit(call.Metadata("authorization"), right));
   record_.tenant = pass_->tenant();

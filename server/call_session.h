@@ -18,6 +18,9 @@
 
 namespace paligemma {
 
+// Of a call's metadata, counted as HTTP/2 does: 32 for each key besides its bytes.
+inline constexpr int kMaxCallMetadata = 16 << 10;
+
 // What every call needs; lives as long as the server.
 struct ServiceDependencies {
   const ServerConfig* config = nullptr;
@@ -26,6 +29,12 @@ struct ServiceDependencies {
   const AccessLog* log = nullptr;
   Metrics* metrics = nullptr;    // may be null
   AuthTokens* tokens = nullptr;  // null: everybody may call
+
+  // Bytes of one message: twice the images' limit, so that a size error is ours and names its
+  // field.
+  std::int64_t ReceiveLimit() const {
+    return 2 * config->max_image_bytes * model->manifest().image.max_count + (1 << 20);
+  }
 };
 
 // Thread compatible: the arrival's thread fills it, then the sink's calls, one at a time.
@@ -37,7 +46,8 @@ class CallSession {
 
   const std::string& request_id() const { return record_.request_id; }
 
-  // Whether the client may call. OK for everybody when there are no tokens.
+  // Whether the client may call, and its metadata is within kMaxCallMetadata. OK for everybody when
+  // there are no tokens.
   Status Authenticate(const rpc::Call& call, Right right);
   // Whether the server takes calls now; and the loaded model then.
   StatusOr<std::shared_ptr<const ServedModel::Loaded>> Admit() const;

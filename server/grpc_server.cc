@@ -41,18 +41,17 @@ class WithoutReflection : public grpc::ServerBuilderOption {
   }
 };
 
-void SetChannelArguments(const ServerConfig& config, int max_images, grpc::ServerBuilder* builder) {
-  // Twice the limit, so that a size error is ours and names its field.
-  const std::int64_t receive = 2 * config.max_image_bytes * max_images + (1 << 20);
-  builder->SetMaxReceiveMessageSize(static_cast<int>(std::min<std::int64_t>(receive, INT32_MAX)));
+void SetChannelArguments(std::int64_t receive_limit, grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(
+      static_cast<int>(std::min<std::int64_t>(receive_limit, INT32_MAX)));
   builder->SetMaxSendMessageSize(-1);  // bounded by max_response_bytes
-  // gRPC 1.51 inflates a message before it looks at its size.
-  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
-  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  // gRPC inflates a message before it looks at its size; rpc::ParseMessage knows a bound.
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // Else two servers share a port without a word.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
-  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16384);
+  // What is between our limit and this one hears our reason.
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 4 * kMaxCallMetadata);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -75,7 +74,7 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  SetChannelArguments(config, dependencies.model->manifest().image.max_count, &builder);
+  SetChannelArguments(dependencies.ReceiveLimit(), &builder);
   if (!config.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.AddListeningPort(config.listen, std::move(credentials), &self->port_);
   builder.RegisterService(self->paligemma_.service());

@@ -52,7 +52,7 @@ StatusOr<Response> AnswerCall(const ServiceDependencies& dependencies, rpc::Unar
                               CallSession* session, Answer answer) {
   PG_RETURN_IF_ERROR(session->Authenticate(*call, Right::kModels));
   Request request;
-  PG_RETURN_IF_ERROR(rpc::ParseMessage(call->request(), &request));
+  PG_RETURN_IF_ERROR(rpc::ParseMessage(dependencies.ReceiveLimit(), call->request(), &request));
   return answer(dependencies, request);
 }
 

@@ -56,7 +56,7 @@ StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Ca
   Accepted accepted;
   PG_ASSIGN_OR_RETURN(accepted.model, session->Admit());
   Proto proto;
-  PG_RETURN_IF_ERROR(rpc::ParseMessage(bytes, &proto));
+  PG_RETURN_IF_ERROR(rpc::ParseMessage(dependencies.ReceiveLimit(), bytes, &proto));
   const ParserOptions& options = dependencies.model->parser_options();
   PG_RETURN_IF_ERROR(CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(proto), options));
   PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ParseRequest(&proto, options, Clock::Real()->Now()));

@@ -157,10 +157,9 @@ void StreamSink::OnDone(Status status, RequestResult result) {
     return;
   }
   CallSession::Outcome outcome = session_->Conclude(status, bytes);
-  call_->Finish(std::move(outcome.status), std::move(outcome.trailers),
-                [session = session_](StreamGenerateCall::Ending ending) {
-                  session->Record(EndOf(ending));
-                });
+  call_->Finish(
+      std::move(outcome.status), std::move(outcome.trailers),
+      [session = session_](StreamGenerateCall::Ending ending) { session->Record(EndOf(ending)); });
 }
 
 }  // namespace paligemma

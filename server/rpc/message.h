@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Between bytes on the wire and messages, by ourselves: what gRPC cannot parse it ends with a bare
-// INTERNAL. Thread safe.
+// INTERNAL, and it inflates what is compressed without a bound. Thread safe.
 #ifndef SERVER_RPC_MESSAGE_H_
 #define SERVER_RPC_MESSAGE_H_
 
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
+
 #include "core/base/status.h"
 
 namespace paligemma::rpc {
 
-// Replaces `message` and empties `bytes`. FIELD_INVALID when they are no such message; the field is
-// named when it is a string that is not UTF-8, else it is the message's type.
-Status ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message);
+// Replaces `message` and empties `bytes`, which may be compressed (gzip, deflate). FIELD_INVALID
+// when they are no such message, or inflate to more than `max_bytes`; the field is named when it is
+// a string that is not UTF-8, else it is the message's type.
+Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
+                    google::protobuf::Message* message);
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 

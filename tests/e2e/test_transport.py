@@ -1,37 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the transport refuses before any of our code sees it, and what it shows."""
+"""What the transport takes and refuses before a request is looked at, and what it shows."""
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import pytest
+import quiescence
 import serving
 from paligemma_serving import v1
 
 CAPTION = "/paligemma.v1.PaliGemmaService/Caption"
+RECEIVE_LIMIT = 2 * (16 << 20) * json.loads((serving.TINY / "manifest.json").read_text())["image"]["max_count"] + (1 << 20)
 
 
-def code_of(channel: grpc.Channel, path: str, message: bytes, **options: object) -> grpc.StatusCode:
-    """The code that a call with these bytes ends with."""
-    call = channel.unary_unary(path, request_serializer=lambda raw: raw, response_deserializer=lambda raw: raw)
-    with pytest.raises(grpc.RpcError) as caught:
-        call(message, timeout=60, **options)
-    return caught.value.code()
+def ending_of(channel: grpc.Channel, message: bytes, **options: object) -> tuple[str, str, dict[str, str]]:
+    """(code, reason, metadata) that a call with these bytes ends with."""
+    call = channel.unary_unary(CAPTION, request_serializer=lambda raw: raw, response_deserializer=lambda raw: raw)
+    return serving.refusal_of(call, message, **options)
 
 
 @pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-def test_a_compressed_message_is_refused(server: serving.Server, algorithm: grpc.Compression) -> None:
-    message = v1.CaptionRequest(model="m" * 4096).SerializeToString()
-    assert code_of(server.channel, CAPTION, message, compression=algorithm) == grpc.StatusCode.UNIMPLEMENTED
+def test_a_compressed_message_is_read(server: serving.Server, algorithm: grpc.Compression) -> None:
+    case = serving.golden_cases()[0]
+    request = serving.generate_request(case)
+    request.options.tags["padding"] = "a" * 256  # so that it pays
+    response = server.stub.Generate(request, timeout=60, compression=algorithm)
+    assert list(response.candidates[0].token_ids) == case["token_ids"]
 
 
-def test_metadata_above_the_limit_is_refused_and_others_are_answered(server: serving.Server) -> None:
-    large = [("x-large", "a" * 20_000)]
+@pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_message_that_inflates_to_too_much_is_refused_without_inflating_it(
+    server: serving.Server, algorithm: grpc.Compression
+) -> None:
+    bomb = v1.CaptionRequest(model="m" * (2 * RECEIVE_LIMIT)).SerializeToString()  # a thousandth of it on the wire
+    with quiescence.peak_below(server, 1.5 * RECEIVE_LIMIT / 2**20):
+        code, reason, metadata = ending_of(server.channel, bomb, compression=algorithm)
+    assert (code, reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert (metadata["field"], metadata["limit"]) == ("paligemma.v1.CaptionRequest", str(RECEIVE_LIMIT))
+
+
+def test_a_message_above_the_receive_limit_ends_in_the_library(server: serving.Server) -> None:
+    """gRPC ends the call when it has read the length, before there is a message."""
+    assert ending_of(server.channel, bytes(RECEIVE_LIMIT + 1))[:2] == ("RESOURCE_EXHAUSTED", "")
+
+
+def test_metadata_above_the_limit_is_refused_with_the_limit(server: serving.Server) -> None:
+    code, reason, metadata = ending_of(server.channel, b"", metadata=[("x-large", "a" * 20_000)])
+    assert (code, reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert (metadata["field"], metadata["limit"]) == ("metadata", "16384")
+    assert 20_000 < int(metadata["value"]) < 21_000
+
+
+def test_metadata_above_four_times_the_limit_ends_in_the_library_and_others_are_answered(
+    server: serving.Server,
+) -> None:
     with grpc.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as own:
-        # gRPC 1.51 may close the connection as well.
-        refused = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
-        assert code_of(own, CAPTION, b"", metadata=large) in refused
-    assert code_of(server.channel, CAPTION, b"") == grpc.StatusCode.INVALID_ARGUMENT
+        code, reason, _ = ending_of(own, b"", metadata=[("x-large", "a" * 80_000)])
+        assert code in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")  # gRPC 1.51 may close the connection as well
+        assert reason == ""
+    assert ending_of(server.channel, b"")[:2] == ("INVALID_ARGUMENT", "IMAGE_MISSING")
 
 
 def test_reflection_is_there_unless_it_is_turned_off(server: serving.Server) -> None:
