@@ -285,17 +285,9 @@ class Bench {
   std::map<at::ScalarType, std::vector<double>> peaks_;
 };
 
-// What follows `name` in the argument that begins with it, or nothing.
-std::string OptionValue(int argc, char** argv, std::string_view name) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]).starts_with(name)) return argv[i] + name.size();
-  }
-  return "";
-}
-
 int Main(int argc, char** argv) {
   const c10::InferenceMode inference;
-  const bool cpu_time = std::find(argv, argv + argc, std::string("--cpu-time")) != argv + argc;
+  const bool cpu_time = HasOption(argc, argv, "--cpu-time");
   UseCpuTime(cpu_time);
   const int num_threads =
       cpu_time ? 1 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

@@ -41,15 +41,22 @@ double Median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
+bool HasOption(int argc, char** argv, std::string_view name) {
+  return std::find(argv, argv + argc, name) != argv + argc;
+}
+
+std::string OptionValue(int argc, char** argv, std::string_view name) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]).starts_with(name)) return argv[i] + name.size();
+  }
+  return "";
+}
+
 Report::Report(std::string name, std::string isa, int num_threads, int argc, char** argv)
     : name_(std::move(name)), isa_(std::move(isa)), num_threads_(num_threads) {
-  constexpr std::string_view kOut = "--benchmark_out=";
+  file_ = OptionValue(argc, argv, "--benchmark_out=");
   for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument.starts_with(kOut)) {
-      file_ = argument.substr(kOut.size());
-    }
-    flags_.append(i > 1 ? " " : "").append(argument);
+    flags_.append(i > 1 ? " " : "").append(argv[i]);
   }
 }
 

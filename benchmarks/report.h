@@ -5,6 +5,7 @@
 #define BENCHMARKS_REPORT_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace paligemma::bench {
@@ -20,6 +21,10 @@ struct Row {
 };
 
 double Median(std::vector<double> values);
+
+bool HasOption(int argc, char** argv, std::string_view name);
+// What follows `name` in the argument that begins with it, or nothing.
+std::string OptionValue(int argc, char** argv, std::string_view name);
 
 class Report {
  public:
