@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from paligemma_export.architecture import Architecture, VisionArchitecture
 from paligemma_export.errors import ExportError
+from paligemma_export.hf_config import architecture_of
 from paligemma_export.progress import Progress
 from paligemma_export.source import check_shapes
 
@@ -35,46 +35,6 @@ def canonical(name: str) -> str:
     return name
 
 
-def architecture_of(config: dict[str, Any], window_mode: str, final_softcap: float | None) -> Architecture:
-    """Numbers of a config.json; absent fields take the defaults of transformers."""
-    text, vision = config.get("text_config", {}), config.get("vision_config", {})
-    try:
-        hidden = text["hidden_size"]
-        rope = text.get("rope_parameters") or {}
-        if final_softcap is None:
-            final_softcap = text.get("final_logit_softcapping", 30.0) or 0.0
-        return Architecture(
-            hidden=hidden,
-            layers=text["num_hidden_layers"],
-            heads=text["num_attention_heads"],
-            kv_heads=text["num_key_value_heads"],
-            head_dim=text.get("head_dim", 256),
-            intermediate=text["intermediate_size"],
-            vocab=config.get("image_token_index", config.get("image_token_id", 257152)),
-            query_scale=text.get("query_pre_attn_scalar", 256) ** -0.5,
-            attention_softcap=float(text.get("attn_logit_softcapping", 50.0) or 0.0),
-            final_softcap=float(final_softcap),
-            eps=text.get("rms_norm_eps", 1e-6),
-            rope_theta=float(rope.get("rope_theta", text.get("rope_theta", 10000.0))),
-            max_positions=text.get("max_position_embeddings", 8192),
-            sliding_window=text.get("sliding_window", 4096),
-            window_mode=window_mode,
-            vision=VisionArchitecture(
-                hidden=vision["hidden_size"],
-                layers=vision["num_hidden_layers"],
-                heads=vision["num_attention_heads"],
-                intermediate=vision["intermediate_size"],
-                patch=vision.get("patch_size", 14),
-                image_size=vision.get("image_size", 224),
-                eps=vision.get("layer_norm_eps", 1e-6),
-            ),
-        )
-    except KeyError as error:
-        raise ExportError(f"config.json: {error.args[0]} is missing") from None
-    except TypeError as error:
-        raise ExportError(f"config.json: {error}") from None
-
-
 class HuggingFaceSource:
     """Reads tensors lazily: safetensors are memory-mapped, so that they cost no resident memory of their own."""
 
@@ -86,7 +46,7 @@ class HuggingFaceSource:
         self._open_files()
         self._check()
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str) -> Any:
         try:
             return json.loads((self._directory / name).read_text(encoding="utf-8"))
         except OSError as error:
@@ -94,10 +54,20 @@ class HuggingFaceSource:
         except ValueError as error:
             raise ExportError(f"{self._directory.name}/{name}: not JSON ({error})") from None
 
+    def _weight_map(self, name: str) -> dict[str, str]:
+        content = self._json(name)
+        weight_map = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ExportError(f"{self._directory.name}/{name}: no weight_map")
+        for file_name in weight_map.values():
+            if not isinstance(file_name, str) or Path(file_name).name != file_name:
+                raise ExportError(f"{self._directory.name}/{name}: {file_name!r} is no file of the folder")
+        return weight_map
+
     def _open_files(self) -> None:
         index = self._directory / "model.safetensors.index.json"
         if index.exists():
-            weight_map = self._json(index.name).get("weight_map", {})
+            weight_map = self._weight_map(index.name)
             names = sorted(set(weight_map.values()))
         else:
             weight_map, names = None, ["model.safetensors"]

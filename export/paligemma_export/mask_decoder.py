@@ -83,7 +83,11 @@ def load(path: Path) -> tuple[MaskDecoder, str]:
         channels += [arrays[f"{name}.weight"].shape[1] for name in _UPSAMPLERS]
     except (KeyError, IndexError) as error:
         raise ExportError(f"mask decoder {path.name}: missing or misshapen {error}") from None
-    for key, shape in expected_shapes(width, channels).items():
+    expected = expected_shapes(width, channels)
+    for key in arrays:
+        if key not in expected:
+            raise ExportError(f"mask decoder {path.name}: unexpected {key}")
+    for key, shape in expected.items():
         if key not in arrays:
             raise ExportError(f"mask decoder {path.name}: missing {key}")
         if arrays[key].shape != shape:

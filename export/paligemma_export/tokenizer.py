@@ -14,7 +14,7 @@ from paligemma_export.errors import ExportError
 
 LOC_COUNT, SEG_COUNT = 1024, 128
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
-_REAL_NEWLINE = 108
+_REAL_PIECES, _REAL_NEWLINE, _REAL_LOC, _REAL_SEG = 257152, 108, 256000, 257024  # of every published checkpoint
 _TINY_BASE = 508  # pieces before <loc0000>
 
 _TEXT = {
@@ -138,6 +138,10 @@ def inspect(data: bytes, vocab: int | None = None) -> TokenIds:
         expect("the number of pieces", processor.get_piece_size(), vocab)
     newline = processor.encode("\n")
     expect("the number of tokens of a newline", len(newline), 1)
+    if processor.get_piece_size() == _REAL_PIECES:  # then rows of the table have their published meaning
+        expect("<loc0000>", loc, _REAL_LOC)
+        expect("<seg000>", seg, _REAL_SEG)
+        expect("the newline", newline[0], _REAL_NEWLINE)
     for text, ids in (("<loc0000>", [loc]), ("<loc1023><seg127>", [loc + 1023, seg + 127])):
         expect(f"the encoding of {text}", processor.encode(text), ids)
     for text in ("a", " a  b ", "4711", "Größe €", "\U0001f600 <", "a\nb"):

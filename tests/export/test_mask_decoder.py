@@ -4,10 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from paligemma_export import mask_decoder
-from paligemma_export.errors import ExportError
 
 
 def test_transposed_convolution_golden() -> None:
@@ -40,19 +38,29 @@ def test_scripted_decoder_takes_both_integer_types(tmp_path: Path) -> None:
     assert 0.1 < float((masks > 0).float().mean()) < 0.9
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"), [("missing", "missing decoder.12.bias"), ("shape", "has shape"), ("nan", "NaN")]
-)
-def test_damaged_files_are_named(tmp_path: Path, damage: str, message: str) -> None:
-    path = tmp_path / "m.npz"
-    mask_decoder.write_random(path, 3)
-    arrays = dict(np.load(path))
-    if damage == "missing":
-        del arrays["decoder.12.bias"]
-    elif damage == "shape":
-        arrays["decoder.2.net.0.bias"] = arrays["decoder.2.net.0.bias"][:3]
-    else:
-        arrays["decoder.6.weight"][0] = np.nan
-    np.savez(path, **arrays)
-    with pytest.raises(ExportError, match=message):
-        mask_decoder.load(path)
+def published_arrays() -> dict[str, np.ndarray]:
+    """All 49 arrays of the published file, encoder and codebook statistics included."""
+    shapes = mask_decoder.expected_shapes(512, [128, 128, 64, 32, 16])
+    shapes |= {"_vq_vae._ema_cluster_size": (128,), "_vq_vae._ema_w": (128, 512)}
+    channels = [1, 16, 32, 64, 128]
+    for index, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        shapes |= {f"encoder.{2 * index}.weight": (after, before, 4, 4), f"encoder.{2 * index}.bias": (after,)}
+    for block in (8, 9):
+        for layer, kernel in ((0, 3), (2, 3), (4, 1)):
+            name = f"encoder.{block}.net.{layer}"
+            shapes |= {f"{name}.weight": (128, 128, kernel, kernel), f"{name}.bias": (128,)}
+    shapes |= {"encoder.10.weight": (512, 128, 1, 1), "encoder.10.bias": (512,)}
+    random = np.random.default_rng(1)
+    return {name: random.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_the_published_layout_loads_with_its_encoder(tmp_path: Path) -> None:
+    """An npz of these names and shapes has the published file's 8,479,556 bytes, so that they must be its own."""
+    arrays = published_arrays()
+    assert len(arrays) == 49 and sum(array.size for array in arrays.values()) == 2_116_593
+    np.savez(tmp_path / "vae-oid.npz", **arrays)
+    assert (tmp_path / "vae-oid.npz").stat().st_size == 8_479_556
+    module, _ = mask_decoder.load(tmp_path / "vae-oid.npz")
+    assert torch.equal(module.codebook, torch.from_numpy(arrays["_vq_vae._embedding"]))
+    assert torch.equal(module.decoder[12].weight, torch.from_numpy(arrays["decoder.12.weight"]))
+    assert module(torch.zeros(2, 16, dtype=torch.int32)).shape == (2, 64, 64)
