@@ -7,7 +7,7 @@
 #include <grpcpp/server_builder.h>
 
 #include "server/rpc/message.h"
-#include "server/tls_files.h"
+#include "server/tls_credentials.h"
 
 namespace paligemma {
 namespace {
@@ -15,21 +15,6 @@ namespace {
 constexpr int kNumThreads = 2;
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 constexpr std::chrono::seconds kCancelPatience{15};
-
-StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerConfig& config) {
-  if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions options;
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  PG_ASSIGN_OR_RETURN(TlsFiles files, ReadTlsFiles(config));
-  pair.private_key = std::move(files.private_key);
-  pair.cert_chain = std::move(files.cert_chain);
-  options.pem_key_cert_pairs.push_back(std::move(pair));
-  if (!files.client_roots.empty()) {
-    options.pem_root_certs = std::move(files.client_roots);
-    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
-  }
-  return grpc::SslServerCredentials(options);
-}
 
 // Once initialized, which linking alone may do, reflection comes with every builder.
 class WithoutReflection : public grpc::ServerBuilderOption {
@@ -68,10 +53,14 @@ GrpcServer::GrpcServer(const ServiceDependencies& dependencies)
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencies& dependencies) {
   const ServerConfig& config = *dependencies.config;
-  PG_ASSIGN_OR_RETURN(auto credentials, Credentials(config));
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
+  if (!config.tls_cert.empty()) {
+    PG_ASSIGN_OR_RETURN(credentials, MakeTlsCredentials(config));
+  }
   grpc::EnableDefaultHealthCheckService(true);
   rpc::TakeProtobufLog();
   std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
+  self->credentials_ = credentials;
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetChannelArguments(dependencies.ReceiveLimit(), &builder);

@@ -3,6 +3,7 @@
 #ifndef SERVER_GRPC_SERVER_H_
 #define SERVER_GRPC_SERVER_H_
 
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 
 #include <memory>
@@ -42,6 +43,7 @@ class GrpcServer {
   PaliGemmaServiceHandler paligemma_;
   ModelServiceHandler models_;
   UnknownMethodHandler unknown_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<rpc::CompletionThreads> threads_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;

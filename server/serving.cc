@@ -108,9 +108,6 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
       metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
       dispatcher_(std::make_shared<Dispatcher>(
           DispatcherOptionsOf(config, model_->manifest(), num_threads_), metrics_.get())) {
-  if (!config.tls_cert.empty()) {
-    if (const auto files = ReadTlsFiles(config); files.ok()) certificate_expiry_ = files->expiry;
-  }
   dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get(), tokens_.get()};
 }
 
@@ -144,8 +141,14 @@ std::string Serving::MetricsText() {
   gauges.kv_blocks_used = stats.engine.blocks_used;
   gauges.kv_blocks_total = stats.engine.blocks_total;
   gauges.kv_block_size = stats.engine.block_size;
-  gauges.tls_certificate_expiry = static_cast<double>(certificate_expiry_);
+  gauges.tls_certificate_expiry = static_cast<double>(CertificateExpiry());
   return metrics_->ExportText(gauges);
+}
+
+std::int64_t Serving::CertificateExpiry() {
+  if (config_.tls_cert.empty()) return 0;
+  if (const auto files = ReadTlsFiles(config_); files.ok()) certificate_expiry_ = files->expiry;
+  return certificate_expiry_;
 }
 
 Status Serving::Bind() {

@@ -3,6 +3,7 @@
 #ifndef SERVER_SERVING_H_
 #define SERVER_SERVING_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -53,12 +54,14 @@ class Serving {
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
   std::string MetricsText();
+  // Of the certificate that new connections get, in seconds since 1970; 0: no TLS.
+  std::int64_t CertificateExpiry();
   void StartWatchdog();
 
   const ServerConfig& config_;
   const DeviceChoice device_;
   int num_threads_ = 1;
-  std::int64_t certificate_expiry_ = 0;  // in seconds since 1970; 0: no TLS
+  std::atomic<std::int64_t> certificate_expiry_ = 0;
   Lifecycle lifecycle_;
   std::unique_ptr<ServedModel> model_;
   AccessLog log_;

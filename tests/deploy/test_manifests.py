@@ -115,3 +115,15 @@ def test_every_overlay_and_component_is_named_in_the_readme() -> None:
     assert [str(folder) for folder in folders if f"`{folder}`" not in readme] == []
     for path in DEPLOY.rglob("kustomization.yaml"):
         assert yaml.safe_load(path.read_text())["kind"] in ("Kustomization", "Component")
+
+
+@pytest.mark.parametrize(("component", "flag"), [("auth", "--auth-tokens-file"), ("tls", "--tls-cert")])
+def test_a_component_mounts_the_secret_that_its_flag_names(component: str, flag: str) -> None:
+    """A file of a Secret that is mounted read-only."""
+    patches = yaml.safe_load((DEPLOY / "components" / component / "kustomization.yaml").read_text())["patches"]
+    steps = yaml.safe_load(patches[0]["patch"])
+    values = {step["path"].split("/")[-2]: step["value"] for step in steps if step["path"].endswith("/-")}
+    flags = [step["value"] for step in steps if step["path"].endswith("args/-")]
+    assert any(value.startswith(f"{flag}={values['volumeMounts']['mountPath']}/") for value in flags)
+    assert values["volumeMounts"]["name"] == values["volumes"]["name"] and values["volumeMounts"]["readOnly"] is True
+    assert values["volumes"]["secret"]["secretName"] in (DEPLOY / "README.md").read_text()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS on the data port: server certificates, client certificates, and what goes wrong with either."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -131,3 +132,54 @@ def test_a_key_of_another_certificate_stops_the_start(certificates: Path) -> Non
     server = serving.Server(serving.TINY, *flags)
     assert server.process.wait(30) == 1
     assert "is not the key of the certificate" in server.log_text().splitlines()[-1]
+
+
+def swapped_in(folder: Path, files: dict[str, Path]) -> None:
+    """Puts a new version behind the folder's files at once, as Kubernetes does with a Secret."""
+    version = folder / f"version-{len(list(folder.glob('version-*')))}"
+    version.mkdir()
+    for name, source in files.items():
+        shutil.copy(source, version / name)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("now") / name)
+    (folder / "next").symlink_to(version.name)
+    (folder / "next").rename(folder / "now")
+
+
+def version(certificates: Path, name: str, roots: str) -> dict[str, Path]:
+    """The files of a Secret with this certificate, which trusts clients of `roots`."""
+    files = {"tls.crt": f"{name}.pem", "tls.key": f"{name}.key", "ca.crt": f"{roots}.pem"}
+    return {name: certificates / file for name, file in files.items()}
+
+
+def secret_flags(folder: Path) -> list[str]:
+    """Flags that name such files."""
+    return [f"--tls-cert={folder}/tls.crt", f"--tls-key={folder}/tls.key", f"--tls-client-ca={folder}/ca.crt"]
+
+
+def test_new_certificates_are_used_without_a_restart(certificates: Path, tmp_path: Path) -> None:
+    expiry = "paligemma_tls_certificate_expiry_timestamp_seconds"
+    swapped_in(tmp_path, version(certificates, "server", roots="ours"))
+    with serving.Server(serving.TINY, *secret_flags(tmp_path)) as server:
+        assert ask(server, certificates, client="client").candidates
+        before = server.metric(expiry)
+        make_certificate(certificates, "renewed", "theirs", days=9)
+        swapped_in(tmp_path, version(certificates, "renewed", roots="theirs"))
+        assert ask(server, certificates, roots="theirs", client="stranger").candidates
+        assert refused(server, certificates, client="client") == grpc.StatusCode.UNAVAILABLE
+        assert server.metric(expiry) > before + 6 * 86400
+
+
+def test_certificates_that_turn_bad_leave_the_old_ones_in_use_and_are_logged(
+    certificates: Path, tmp_path: Path
+) -> None:
+    swapped_in(tmp_path, version(certificates, "server", roots="ours"))
+    with serving.Server(serving.TINY, *secret_flags(tmp_path)) as server:
+        mismatched = {**version(certificates, "server", roots="ours"), "tls.key": certificates / "client.key"}
+        for files in ({name: Path(__file__) for name in mismatched}, mismatched):
+            swapped_in(tmp_path, files)
+            assert ask(server, certificates, client="client").candidates
+        (tmp_path / "now").unlink()
+        assert ask(server, certificates, client="client").candidates
+        warnings = [line for line in server.log_text().splitlines() if "stay in use" in line]
+        assert len(warnings) == 3 and all(str(tmp_path) in line for line in warnings)

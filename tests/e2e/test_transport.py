@@ -12,7 +12,8 @@ import serving
 from paligemma_serving import v1
 
 CAPTION = "/paligemma.v1.PaliGemmaService/Caption"
-RECEIVE_LIMIT = 2 * (16 << 20) * json.loads((serving.TINY / "manifest.json").read_text())["image"]["max_count"] + (1 << 20)
+MAX_IMAGES = json.loads((serving.TINY / "manifest.json").read_text())["image"]["max_count"]
+RECEIVE_LIMIT = 2 * (16 << 20) * MAX_IMAGES + (1 << 20)
 
 
 def ending_of(channel: grpc.Channel, message: bytes, **options: object) -> tuple[str, str, dict[str, str]]:
