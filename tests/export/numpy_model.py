@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 Array = np.ndarray
 
@@ -56,14 +56,27 @@ def rotate(x: Array, positions: Array, theta: float) -> Array:
     )
 
 
+class Tensors:
+    """The tensors of a checkpoint by name, widened as they are asked for: true widths in float64 need much memory."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        files = (safe_open(file, "numpy") for file in sorted(checkpoint.glob("*.safetensors")))
+        self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._files[name].get_tensor(name).astype(np.float64)
+
+    def get(self, name: str) -> Array | None:
+        """None where the checkpoint has none."""
+        return self[name] if name in self._files else None
+
+
 class NumpyModel:
     """A Hugging Face checkpoint with the numbers of its manifest."""
 
     def __init__(self, checkpoint: Path, numbers: dict[str, Any]) -> None:
         self.numbers = numbers
-        self.tensors: dict[str, Array] = {}
-        for file in sorted(checkpoint.glob("*.safetensors")):
-            self.tensors |= {name: value.astype(np.float64) for name, value in load_file(file).items()}
+        self.tensors = Tensors(checkpoint)
 
     def _linear(self, x: Array, name: str) -> Array:
         y = x @ self.tensors[name + ".weight"].T
@@ -94,15 +107,16 @@ class NumpyModel:
     def _vision_attention(self, x: Array, name: str) -> Array:
         heads = self.numbers["vision"]["heads"]
         q, k, v = (self._linear(x, name + part).reshape(len(x), heads, -1) for part in ("q_proj", "k_proj", "v_proj"))
-        weights = softmax(np.einsum("qhd,khd->hqk", q, k) / np.sqrt(q.shape[-1]))
-        return self._linear(np.einsum("hqk,khd->qhd", weights, v).reshape(len(x), -1), name + "out_proj")
+        mixed = [softmax(q[:, i] @ k[:, i].T / np.sqrt(q.shape[-1])) @ v[:, i] for i in range(heads)]
+        return self._linear(np.concatenate(mixed, -1), name + "out_proj")
 
-    def logits(self, image: Array, prompt: list[int], output: list[int]) -> Array:
-        """What follows soft tokens, prompt and output: [vocab]."""
+    def states(self, image: Array, prompt: list[int], output: list[int]) -> list[Array]:
+        """The embedding and what every layer leaves, [T, hidden] each."""
         numbers, tensors = self.numbers, self.tensors
         table = tensors["language_model.model.embed_tokens.weight"][: numbers["vocab"]]
         h = np.concatenate([image, table[prompt + output] * numbers["embed_scale"]])
         prefix = len(image) + len(prompt)
+        states = [h]
         for layer in range(numbers["layers"]):
             own = f"language_model.model.layers.{layer}."
             mixed = self._attention(self._norm(h, own + "input_layernorm"), own + "self_attn.", prefix, layer)
@@ -110,8 +124,18 @@ class NumpyModel:
             normed = self._norm(h, own + "pre_feedforward_layernorm")
             gated = gelu(self._linear(normed, own + "mlp.gate_proj")) * self._linear(normed, own + "mlp.up_proj")
             h = h + self._norm(self._linear(gated, own + "mlp.down_proj"), own + "post_feedforward_layernorm")
-        last = self._norm(h[-1], "language_model.model.norm")
-        return cap(table @ last, numbers["final_softcap"])
+            states.append(h)
+        return states
+
+    def read_out(self, state: Array) -> tuple[Array, Array]:
+        """Rows of the last layer's state -> the final norm's and the logits."""
+        numbers, table = self.numbers, self.tensors["language_model.model.embed_tokens.weight"]
+        normed = self._norm(state, "language_model.model.norm")
+        return normed, cap(normed @ table[: numbers["vocab"]].T, numbers["final_softcap"])
+
+    def logits(self, image: Array, prompt: list[int], output: list[int]) -> Array:
+        """What follows soft tokens, prompt and output: [vocab]."""
+        return self.read_out(self.states(image, prompt, output)[-1][-1:])[1][0]
 
     def _norm(self, x: Array, name: str) -> Array:
         return rms_norm(x, self.tensors[name + ".weight"], self.numbers["eps"])
@@ -122,13 +146,14 @@ class NumpyModel:
         q, k, v = (self._linear(x, name + part).reshape(len(x), -1, dim) for part in ("q_proj", "k_proj", "v_proj"))
         q, k = (rotate(part, at, numbers["rope_theta"]) for part in (q, k))
         group = numbers["heads"] // numbers["kv_heads"]
-        k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
-        scores = cap(np.einsum("qhd,khd->hqk", q, k) * numbers["query_scale"], numbers["attention_softcap"])
         seen = at[None, :] <= np.maximum(at, prefix - 1)[:, None]
         if window := numbers["windows"][layer]:
             seen &= (at[:, None] < prefix) | (at[None, :] > at[:, None] - window)
-        weights = softmax(np.where(seen, scores, -np.inf))
-        return self._linear(np.einsum("hqk,khd->qhd", weights, v).reshape(len(x), -1), name + "o_proj")
+        mixed = []  # one head after the other: the scores of all at once would not fit at 4096 image tokens
+        for head in range(numbers["heads"]):
+            scores = cap(q[:, head] @ k[:, head // group].T * numbers["query_scale"], numbers["attention_softcap"])
+            mixed.append(softmax(np.where(seen, scores, -np.inf)) @ v[:, head // group])
+        return self._linear(np.concatenate(mixed, -1), name + "o_proj")
 
     def generate(self, image: Array, prompt: list[int], limit: int, eos: int) -> list[int]:
         """Greedy tokens without EOS."""

@@ -28,14 +28,13 @@ def cases(long: int) -> int:
 
 
 class Probe:
-    """core/text and core/vision, asked line by line."""
+    """A program that answers line by line: probe.cc (core/text, core/vision) or model_probe.cc (the model)."""
 
-    def __init__(self) -> None:
-        command = [str(PROBE), str(BUNDLE)]
+    def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, op: str, **request: Any) -> dict[str, Any]:
-        """One operation of probe.cc."""
+        """One operation of the program."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps({"op": op, **request}) + "\n")
         self._process.stdin.flush()
@@ -85,7 +84,7 @@ def table() -> Table:
 @pytest.fixture(scope="session")
 def probe() -> Iterator[Probe]:
     """One probe for the whole session."""
-    running = Probe()
+    running = Probe(str(PROBE), str(BUNDLE))
     yield running
     running.close()
 

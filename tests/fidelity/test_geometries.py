@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All nine geometries in small, with every image token: 32 greedy tokens against transformers (eager, float32).
+"""All nine geometries in small, with every image token, through the product's own modules and engine.
+
+32 greedy tokens and their logits against transformers (eager, float32); vision features and every layer against
+transformers and against the model written in NumPy and float64.
 
 At 896 pixels a sequence is longer than the window of 4096, so that transformers' sliding layers forget its start. The
 mode without a window, which is what the model was trained with, is compared with transformers without sliding layers.
@@ -7,104 +10,110 @@ mode without a window, which is what the model was trained with, is compared wit
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from conftest import LONG, ROOT, Table
-
-sys.path.insert(0, str(ROOT / "export"))
-
-from paligemma_export import bundle, goldens  # noqa: E402
-from paligemma_export.bundle_source import load_module  # noqa: E402
-from paligemma_export.runner import Runner  # noqa: E402
+from conftest import LONG, Table
+from geometry import TOLERANCE, Case, Model, blocks, compare, counts, deviation, load, make_model, pictures
+from paligemma_export import bundle, goldens, tokenizer
+from paligemma_export.huggingface import HuggingFaceSource
 
 STEPS = 32
+OUTPUT = 3  # tokens behind the prompt whose rows are compared layer by layer
 SEED = 5
 SIZES = ("3b", "10b", "28b")
-# Pixels -> how many of the prompts are asked of each of three pictures.
-PROMPTS = {224: 9, 448: 9, 896: 2} if LONG else {224: 1}
+TRANSFORMERS = "transformers, eager, float32"
+# Pixels -> how many pictures and prompts.
+CASES = {224: (5, 9), 448: (5, 9), 896: (3, 2)} if LONG else {224: (3, 1), 448: (2, 1)}
+NUMPY_PIXELS = (224, 448) if LONG else (224,)
 
 
-@dataclass
-class Model:
-    """A scaled-down geometry: the exported modules and transformers on the same checkpoint."""
-
-    name: str
-    reference: goldens.Reference
-    numbers: dict[str, Any]
-    vision: Any
-    decoder: Any
-
-    def tokens(self, features: torch.Tensor, prompt: list[int]) -> list[int]:
-        """Ours."""
-        shape = (self.numbers["layers"], self.numbers["kv_heads"], self.numbers["head_dim"])
-        runner = Runner(self.decoder, *shape, positions=len(features) + len(prompt) + STEPS)
-        return runner.generate(features, prompt, STEPS).token_ids
+def ask_all(model: Model, pixels: int) -> list[Case]:
+    """transformers' answers to every picture and prompt."""
+    number, prompts = CASES[pixels]
+    chosen = list(pictures().items())[:number]
+    texts = [prompt for _, _, prompt in goldens.PROMPTS[:prompts]]
+    return [model.ask(name, image, text, STEPS) for name, image in chosen for text in texts]
 
 
-def make_model(name: str, directory: Path) -> Model:
-    """Exports random weights and loads them twice."""
-    checkpoint, target = goldens.build(name, directory, seed=SEED)
-    numbers = bundle.read_manifest(target)["architecture"]
-    modules = (load_module(target, part) for part in ("vision.pt", "decoder.pt"))
-    return Model(name, goldens.load_reference(checkpoint), numbers, *modules)
+def check_tokens(model: Model, cases: list[Case]) -> None:
+    """All cases at once through the engine."""
+    requests = [
+        {"pixels": model.pixel_file(case.pixels), "prompt": case.prompt, "max_tokens": STEPS} for case in cases
+    ]
+    room = blocks(model.manifest, min(len(cases), 16), 128, 16)
+    answers = model.probe.ask("generate", requests=requests, blocks=room, max_running=16)["answers"]
+    for case, answer in zip(cases, answers, strict=True):
+        assert [token for token, *_ in answer] == case.tokens, f"{model.name}, {case.picture}, {case.prompt}"
 
 
-def compare(model: Model, number: int) -> int:
-    """Asks `number` prompts of each picture; returns how many cases count: varied tokens that the picture decides."""
-    vision = model.reference.model.config.vision_config
-    answers: dict[tuple[str, str], list[int]] = {}
-    for name, image in goldens.pictures().items():
-        pixels = goldens.prepare(image, vision.image_size)
-        features = model.vision(pixels)
-        for _, _, prompt in goldens.PROMPTS[:number]:
-            ids = model.reference.prompt_ids(prompt)
-            expected, _ = goldens.generate(model.reference, pixels, ids, STEPS)
-            assert model.tokens(features, ids) == expected, f"{model.name}, {name}, {prompt!r}"
-            answers[name, prompt] = expected
+def worst_logit(model: Model, cases: list[Case]) -> float:
+    """The largest deviation of any step's logits, the tokens before it given."""
+    worst = 0.0
+    for case in cases:
+        logits = model.ours(case, case.tokens[:-1])["logits"]
+        worst = max(worst, *(deviation(*pair) for pair in zip(logits, case.logits, strict=True)))
+    assert worst <= TOLERANCE, f"{model.name}: a step's logits are off by {worst:.1e}"
+    return worst
 
-    def counts(name: str, prompt: str, tokens: list[int]) -> bool:
-        others = [found for (other, same), found in answers.items() if same == prompt and other != name]
-        return len(set(tokens)) > 1 and all(found != tokens for found in others)
 
-    return sum(counts(*key, tokens) for key, tokens in answers.items())
+def check(table: Table, model: Model, pixels: int, what: str, reference: str) -> None:
+    """Layers first, so that a failure names the first wrong tensor; then logits and tokens of all cases."""
+    cases = ask_all(model, pixels)
+    layers = 0.0
+    for case in cases[:: CASES[pixels][1]]:  # one of each picture
+        output = case.tokens[:OUTPUT]
+        found = model.ours(case, output)
+        layers = max(layers, compare(found, model.transformers(case, output), f"{what}, {case.picture}"))
+    logits = worst_logit(model, cases)
+    check_tokens(model, cases)
+    telling = sum(counts(case, cases) for case in cases)
+    assert telling >= len(cases) // 2, f"only {telling} of {len(cases)} cases vary with the picture"
+    table.add(f"{what}: features and every layer", reference, CASES[pixels][0], f"{layers:.1e}")
+    table.add(f"{what}: {STEPS} greedy tokens, logits of each", reference, telling, f"0; {logits:.1e}")
+    if pixels in NUMPY_PIXELS:
+        case = cases[0]
+        output = case.tokens[:OUTPUT]
+        off = compare(model.ours(case, output), model.numpy(case, output), f"{what}, NumPy")
+        table.add(f"{what}: features, every layer, logits", "NumPy, float64", 1, f"{off:.1e}")
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("pixels", PROMPTS)
+@pytest.mark.parametrize("pixels", CASES)
 @pytest.mark.parametrize("size", SIZES)
-def test_tokens_of_a_geometry_equal_transformers(table: Table, tmp_path: Path, size: str, pixels: int) -> None:
-    model = make_model(f"scaled-{size}-{pixels}", tmp_path)
-    number = compare(model, PROMPTS[pixels])
-    assert number >= 2 * PROMPTS[pixels], "too few cases vary with the picture"
+def test_a_geometry_equals_its_references(table: Table, tmp_path: Path, size: str, pixels: int) -> None:
     windowed = ", window of 4096" if pixels == 896 else ""
-    table.add(f"{STEPS} tokens, {size} in small at {pixels}{windowed}", "transformers, eager, float32", number, "0")
+    with make_model(f"scaled-{size}-{pixels}", tmp_path, SEED) as model:
+        check(table, model, pixels, f"{size} in small at {pixels}{windowed}", TRANSFORMERS)
 
 
 @torch.no_grad()
 @pytest.mark.skipif(not LONG, reason="4096 image tokens: with PG_FIDELITY=long")
 def test_tokens_beyond_the_window_equal_transformers_without_sliding_layers(table: Table, tmp_path: Path) -> None:
-    model = make_model("scaled-3b-896", tmp_path)
-    model.decoder = without_windows(tmp_path)
-    for layer in model.reference.model.model.language_model.layers:
-        layer.attention_type = "full_attention"
-        layer.self_attn.sliding_window = None
-    number = compare(model, PROMPTS[896])
-    table.add(f"{STEPS} tokens, 3b in small at 896, no window", "transformers, full attention", number, "0")
+    with make_model("scaled-3b-896", tmp_path, SEED) as model:
+        model.probe.close()
+        model.probe = without_windows(tmp_path)
+        for layer in model.reference.model.model.language_model.layers:
+            layer.attention_type = "full_attention"
+            layer.self_attn.sliding_window = None
+        check(table, model, 896, "3b in small at 896, no window", "transformers, full attention")
 
 
 def without_windows(directory: Path) -> Any:
     """The same checkpoint, exported with window mode none."""
-    from paligemma_export import tokenizer
-    from paligemma_export.huggingface import HuggingFaceSource
-
     source = HuggingFaceSource(directory / "checkpoint", "none")
-    target = directory / "no-window"
-    model = (directory / "checkpoint/tokenizer.model").read_bytes()
-    assert tokenizer.inspect(model).vocab == source.architecture.vocab
-    bundle.write(target, source, model, bundle.Options(name="no-window", languages=["en"], quiet=True), None)
-    return load_module(target, "decoder.pt")
+    data = (directory / "checkpoint/tokenizer.model").read_bytes()
+    assert tokenizer.inspect(data).vocab == source.architecture.vocab
+    options = bundle.Options(name="no-window", languages=["en"], quiet=True)
+    bundle.write(directory / "no-window", source, data, options, None)
+    return load("no-window", directory)
+
+
+def test_the_comparison_names_the_first_wrong_tensor() -> None:
+    right = {"vision": np.ones(4), "state.0": np.ones(4), "logits": np.ones(4)}
+    wrong = right | {"state.0": np.full(4, 1.001), "logits": np.zeros(4)}
+    with pytest.raises(AssertionError, match="the first wrong tensor is state.0"):
+        compare(wrong, right, "a model")

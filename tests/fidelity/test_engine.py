@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scheduler and runner together: whatever is batched, cut into blocks or preempted, a request's tokens are
+transformers', and its log-probabilities are the same bits as alone.
+
+tiny-a sees everything, tiny-c has transformers' window, of 8 tokens: each of its answers goes far beyond it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Probe, Table
+from geometry import Case, Model, blocks, load, make_model
+from paligemma_export import goldens
+
+STEPS = 20
+TOP = 20  # log-probabilities looked at, of each step
+NAMES = ("tiny-a", "tiny-c")
+ISAS = ("reference", "avx2", "avx512", "avx512-bf16")
+TRANSFORMERS = "transformers, eager, float32"
+Answer = list[list[Any]]  # [token, log-probability, [[token, log-probability], ...]] of each step
+
+
+@dataclass
+class Twin:
+    """A tiny model, transformers' answers, and what the engine gives to each request alone."""
+
+    model: Model
+    cases: list[Case]
+    alone: list[Answer]
+
+
+def request(model: Model, case: Case) -> dict[str, Any]:
+    """The case as the probe takes it."""
+    return {"pixels": model.pixel_file(case.pixels), "prompt": case.prompt, "max_tokens": STEPS, "logprobs": TOP}
+
+
+def run(model: Model, cases: list[Case], probe: Probe | None = None, **options: Any) -> dict[str, Any]:
+    """All cases at once; by default with room for all of them."""
+    wanted = {"blocks": blocks(model.manifest, len(cases), 64, options.get("block_size", 16)), **options}
+    answer = (probe or model.probe).ask("generate", requests=[request(model, case) for case in cases], **wanted)
+    assert "error" not in answer, answer
+    return answer
+
+
+def tokens(answer: Answer) -> list[int]:
+    """Without what they are worth."""
+    return [token for token, *_ in answer]
+
+
+def length(model: Model, case: Case) -> int:
+    """Of the prefix, image included."""
+    return model.manifest["image"]["tokens"] + len(case.prompt)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
+    """A tiny model with every third of its cases, prompts of seven lengths among them."""
+    name = request.param
+    with torch.no_grad(), make_model(name, tmp_path_factory.mktemp(name), goldens.SEEDS[name]) as model:
+        texts = [prompt for _, _, prompt in goldens.PROMPTS]
+        chosen = list(goldens.pictures().items())
+        cases = [model.ask(*chosen[(i + i // 9) % 3], texts[i % 9], STEPS) for i in range(18)]
+        alone = [run(model, [case])["answers"][0] for case in cases]
+        assert [tokens(answer) for answer in alone] == [case.tokens for case in cases]
+        assert len({length(model, case) for case in cases}) > 4
+        yield Twin(model, cases, alone)
+
+
+def test_neighbours_and_prompts_of_other_lengths_change_nothing(twin: Twin, table: Table) -> None:
+    draw, number = random.Random(4), 0
+    for count in (2, 3, 5, 9, 18):
+        for limit in (1, 60, 8192):  # prompts one by one, a few, all in one step
+            chosen = draw.sample(range(18), count)
+            found = run(twin.model, [twin.cases[i] for i in chosen], max_batch_tokens=limit, threads=2)
+            assert found["answers"] == [twin.alone[i] for i in chosen]
+            assert found["largest_batch"] > 1
+            number += count
+    table.add(f"{twin.model.name}: tokens among neighbours, bits of log-probabilities", "alone", number, "0")
+
+
+def test_block_boundaries_change_nothing(twin: Twin, table: Table) -> None:
+    number = 0
+    for case, alone in list(zip(twin.cases, twin.alone, strict=True))[:9:3]:
+        prefix, ends = length(twin.model, case), set()
+        for size in range(1, prefix + 3):  # the prompt ends on a block's end, one before, one after, and elsewhere
+            assert run(twin.model, [case], block_size=size)["answers"] == [alone], f"blocks of {size}"
+            ends |= {prefix % size == 0, prefix % size == size - 1, prefix % size == 1}
+            number += 1
+    table.add(f"{twin.model.name}: blocks of every size", "alone", number, "0")
+
+
+def test_preemption_at_every_step_changes_no_token(twin: Twin, table: Table) -> None:
+    number = 0
+    pairs = [(i, j) for i in range(18) for j in range(18) if i != j and len(twin.alone[i]) == len(twin.alone[j]) == STEPS]
+    for i, j in pairs[:: len(pairs) // 2][:2]:
+        cases = [twin.cases[i], twin.cases[j]]
+        prefixes = sum(length(twin.model, case) for case in cases)
+        for step in range(1, STEPS):  # each takes one block a step: room for both until then
+            found = run(twin.model, cases, block_size=1, blocks=prefixes + 2 * (step - 1))
+            assert found["preemptions"] >= 1, f"none at step {step}"
+            assert found["answers"] == [twin.alone[i], twin.alone[j]], f"preempted at step {step}"
+            number += 1
+    table.add(f"{twin.model.name}: preempted at each step", TRANSFORMERS, number, "0")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_row_is_the_same_bits_alone_and_in_any_batch(twin: Twin, table: Table, isa: str) -> None:
+    """States of every layer and logits, of a prompt alone and with 19 replayed tokens behind it; whole answers, too."""
+    if isa not in isas_of_this_machine():
+        pytest.skip(f"this machine has no {isa}")
+    model, cases = twin.model, twin.cases
+    probe = load("bundle", model.directory, isa)
+    try:
+        whole = Model(model.name, model.directory, model.reference, probe)
+        for case in cases[:4]:
+            one, many = whole.ours(case, []), whole.ours(case, case.tokens[:-1])
+            for name, value in one.items():
+                kept = many[name][: len(value)]
+                assert np.array_equal(value, kept), f"{isa}: {name} differs by {np.abs(value - kept).max():.1e}"
+        alone = [run(model, [case], probe)["answers"][0] for case in cases]
+        together = run(model, cases, probe, threads=2)["answers"]
+        assert together == alone
+        assert [tokens(answer) for answer in alone] == [case.tokens for case in cases]
+    finally:
+        probe.close()
+    table.add(f"{model.name}: bits of states, logits and log-probabilities in a batch, {isa}", "alone", 18, "0")
+
+
+def isas_of_this_machine() -> tuple[str, ...]:
+    """Those whose flags the processor has."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    needs = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512_vnni"}, "avx512-bf16": {"avx512_bf16"}}
+    return tuple(isa for isa in ISAS if needs.get(isa, set()) <= flags)
