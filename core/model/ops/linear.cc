@@ -14,6 +14,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 
 #include "core/model/ops/packed.h"
@@ -89,6 +90,13 @@ Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale
   return sum * row_scale * scale;
 }
 
+// `x` where a cache line begins: BLAS may sum in another order elsewhere, and where a sequence's rows
+// lie depends on its neighbours.
+Tensor Aligned(const Tensor& x) {
+  constexpr std::uintptr_t kCacheLine = 64;
+  return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kCacheLine == 0 ? x : x.clone();
+}
+
 }  // namespace
 
 Tensor Linear(const Tensor& x0, const Tensor& data, const Tensor& scale, const Tensor& aux) {
@@ -148,7 +156,8 @@ Tensor Lora(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& ind
   return update;
 }
 
-Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, double scale, double softcap) {
+Tensor Attend(const Tensor& q0, const Tensor& k0, const Tensor& v0, double scale, double softcap) {
+  const Tensor q = Aligned(q0), k = Aligned(k0), v = Aligned(v0);
   const std::int64_t m = q.size(0), heads = q.size(1), dim = q.size(2), kv_heads = k.size(1);
   const std::int64_t group = heads / kv_heads;
   // [kv_heads, group*m, d]: the heads of a group share their keys, so no key is repeated.
