@@ -50,14 +50,24 @@ def check_tokens(model: Model, cases: list[Case]) -> None:
         assert [token for token, *_ in answer] == case.tokens, f"{model.name}, {case.picture}, {case.prompt}"
 
 
-def worst_logit(model: Model, cases: list[Case]) -> float:
-    """The largest deviation of any step's logits, the tokens before it given."""
-    worst = 0.0
+def check_logits(model: Model, cases: list[Case]) -> str:
+    """Every step's logits, the tokens before it given; returns the worst deviation.
+
+    Where the two float32 models differ by more, float64 judges: attention with a spread of 40 amplifies what both
+    round.
+    """
+    worst, judged = 0.0, 0
     for case in cases:
-        logits = model.ours(case, case.tokens[:-1])["logits"]
-        worst = max(worst, *(deviation(*pair) for pair in zip(logits, case.logits, strict=True)))
-    assert worst <= TOLERANCE, f"{model.name}: a step's logits are off by {worst:.1e}"
-    return worst
+        ours = model.ours(case, case.tokens[:-1])["logits"]
+        off = [deviation(*pair) for pair in zip(ours, case.logits, strict=True)]
+        worst = max(worst, *off)
+        wrong = [step for step, value in enumerate(off) if value > TOLERANCE]
+        if wrong:
+            exact = model.numpy(case, case.tokens[:-1])["logits"]
+            for step in wrong:
+                assert deviation(ours[step], exact[step]) <= TOLERANCE, f"{model.name}: step {step} is off"
+        judged += len(wrong)
+    return f"{worst:.1e}" + (f" ({judged} steps judged by float64: within 1e-4)" if judged else "")
 
 
 def check(table: Table, model: Model, pixels: int, what: str, reference: str) -> None:
@@ -68,12 +78,12 @@ def check(table: Table, model: Model, pixels: int, what: str, reference: str) ->
         output = case.tokens[:OUTPUT]
         found = model.ours(case, output)
         layers = max(layers, compare(found, model.transformers(case, output), f"{what}, {case.picture}"))
-    logits = worst_logit(model, cases)
+    logits = check_logits(model, cases)
     check_tokens(model, cases)
     telling = sum(counts(case, cases) for case in cases)
     assert telling >= len(cases) // 2, f"only {telling} of {len(cases)} cases vary with the picture"
     table.add(f"{what}: features and every layer", reference, CASES[pixels][0], f"{layers:.1e}")
-    table.add(f"{what}: {STEPS} greedy tokens, logits of each", reference, telling, f"0; {logits:.1e}")
+    table.add(f"{what}: {STEPS} greedy tokens, logits of each", reference, telling, f"0; {logits}")
     if pixels in NUMPY_PIXELS:
         case = cases[0]
         output = case.tokens[:OUTPUT]

@@ -12,6 +12,25 @@
 #include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
+namespace {
+
+// gelu(left half) * right half of [M, 2 * width]. On CPUs row by row: threads share large tensors by
+// values, and where a share ends within a row, other code rounds that row's values.
+Tensor Gate(const Tensor& both, std::int64_t width) {
+  const auto gated = [width](const Tensor& rows) {
+    return at::gelu(rows.narrow(1, 0, width), "tanh") * rows.narrow(1, width, width);
+  };
+  if (!both.is_cpu() || both.size(0) == 0) {
+    return gated(both);
+  }
+  std::vector<Tensor> rows;
+  for (std::int64_t row = 0; row < both.size(0); ++row) {
+    rows.push_back(gated(both.narrow(0, row, 1)));
+  }
+  return at::cat(rows);
+}
+
+}  // namespace
 
 Tensor embed(const Tensor& ids, const Tensor& image_rows, const Tensor& table,
              const Tensor& table_scale, const Tensor& table_aux, double scale, std::int64_t vocab) {
@@ -55,8 +74,7 @@ Tensors2 mlp(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const Tens
     both = both + Lora(x, adapters.get(4)[layer], adapters.get(5)[layer], adapter_index,
                        {0, intermediate, 2 * intermediate});
   }
-  const Tensor gated = at::gelu(both.narrow(1, 0, intermediate), "tanh") *
-                       both.narrow(1, intermediate, intermediate);
+  const Tensor gated = Gate(both, intermediate);
   Tensor branch = Linear(gated, down, down_scale, down_aux);
   if (!adapters.empty()) {
     branch = branch + Lora(gated, adapters.get(6)[layer], adapters.get(7)[layer], adapter_index,
