@@ -193,8 +193,7 @@ class ModelProbe {
       rows.push_back(row);
     }
     found.emplace_back("final_norm", call("forward", rows).toTensor());
-    found.emplace_back("logits",
-                       decoder_.get_method("logits")({found.back().second}).toTensor());
+    found.emplace_back("logits", decoder_.get_method("logits")({found.back().second}).toTensor());
     return Write(found, request.at("out"));
   }
 
@@ -254,8 +253,8 @@ class ModelProbe {
     row.block_table = {0};
     Batch batch;
     batch.rows.push_back(std::move(row));
-    return BuildStepInputs(
-        batch, {{0}}, {}, sequence.num_prompt_tokens() + static_cast<int>(sequence.output.size()));
+    return BuildStepInputs(batch, {{0}}, {},
+                           sequence.num_prompt_tokens() + static_cast<int>(sequence.output.size()));
   }
 
   static std::vector<c10::IValue> Arguments(const StepInputs& inputs, const at::Tensor& features,

@@ -14,8 +14,8 @@
 namespace paligemma::ops {
 namespace {
 
-// gelu(left half) * right half of [M, 2 * width]. On CPUs row by row: threads share large tensors by
-// values, and where a share ends within a row, other code rounds that row's values.
+// gelu(left half) * right half of [M, 2 * width]. On CPUs row by row: threads share large tensors
+// by values, and where a share ends within a row, other code rounds that row's values.
 Tensor Gate(const Tensor& both, std::int64_t width) {
   const auto gated = [width](const Tensor& rows) {
     return at::gelu(rows.narrow(1, 0, width), "tanh") * rows.narrow(1, width, width);

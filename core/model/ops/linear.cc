@@ -90,8 +90,8 @@ Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale
   return sum * row_scale * scale;
 }
 
-// `x` where a cache line begins: BLAS may sum in another order elsewhere, and where a sequence's rows
-// lie depends on its neighbours.
+// `x` where a cache line begins: BLAS may sum in another order elsewhere, and where a sequence's
+// rows lie depends on its neighbours.
 Tensor Aligned(const Tensor& x) {
   constexpr std::uintptr_t kCacheLine = 64;
   return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kCacheLine == 0 ? x : x.clone();
