@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The menu. `make` alone prints it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo image image-check deploy-check eval-demo docs
+.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo image image-check deploy-check eval-demo docs verify-model
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ bench: ## the benchmarks, results in bench-out/ (BENCH=name for one)
 fidelity: ## the parity suite against the reference implementation
 	scripts/setup test
 	scripts/fidelity
+
+verify-model: ## export, serve and check a checkpoint of yours: make verify-model CHECKPOINT=dir (VERIFY_FLAGS='--pictures=dir')
+	@[ -n "$(CHECKPOINT)" ] || { echo "verify-model: name the checkpoint: make verify-model CHECKPOINT=dir" >&2; exit 2; }
+	scripts/verify-model "$(CHECKPOINT)" $(VERIFY_FLAGS)
 
 sanitize: ## AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer builds and their tests
 	scripts/setup test
