@@ -73,7 +73,8 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
     pictures, labels, rows = [], [], []
     for number in range(settings["pictures"]):
         rng = worlds.random_of(stream, index * settings["pictures"] + number)
-        scene = worlds.render(rng, most_things=settings["most_things"], text_share=settings["text_share"])
+        scene = worlds.render(rng, most_things=settings["most_things"], text_share=settings["text_share"],
+                              everyday_share=settings.get("everyday_share", worlds.EVERYDAY_SHARE))
         pictures.append(pixels(scene, settings["side"]))
         labels.append(dense.labels(scene, settings["grid"]))
         asked = tasks.examples(rng, scene, settings["prompts"], settings.get("without", ()))

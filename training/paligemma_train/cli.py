@@ -30,10 +30,10 @@ def _tasks(options: argparse.Namespace) -> None:
         vocabulary.train(options.work / learn.TOKENIZER)
     plan = learn.Plan(
         options.examples, options.budget, options.pictures, options.prompts, text_share=options.text_share,
-        matrix_rate=options.matrix_rate, rate=options.rate, without=tuple(options.without),
-        coordinate_step=options.coordinate_step, things_at_start=options.things_at_start, workers=options.workers,
-        seed=options.seed, report_every=options.report_every, report_cases=options.report_cases,
-        stop_after=options.stop_after)
+        everyday_share=options.everyday_share, matrix_rate=options.matrix_rate, rate=options.rate,
+        without=tuple(options.without), coordinate_step=options.coordinate_step,
+        things_at_start=options.things_at_start, workers=options.workers, seed=options.seed,
+        report_every=options.report_every, report_cases=options.report_cases, stop_after=options.stop_after)
     learn.train(_CONFIG, options.work, options.device, plan)
 
 
@@ -106,6 +106,8 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=1_200_000)
     parser.add_argument("--pictures", type=int, default=12, help="in a batch")
     parser.add_argument("--prompts", type=int, default=8, help="for each picture")
+    parser.add_argument("--everyday-share", type=float, default=worlds.EVERYDAY_SHARE,
+                        help="of pictures without text")
     parser.add_argument("--without", nargs="*", default=[], choices=list(tasks.TASKS), metavar="TASK",
                         help="tasks to leave out, for what a short run can learn")
     parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",

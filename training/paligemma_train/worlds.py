@@ -9,7 +9,7 @@ from paligemma_train import everyday, lettering, scene
 from paligemma_train.scene import Scene
 
 KINDS = ("geometric", "everyday", "text")
-TEXT_SHARE, _EVERYDAY_SHARE = 0.24, 0.18  # of all, and of those without text
+TEXT_SHARE, EVERYDAY_SHARE = 0.24, 0.18  # of all, and of those without text
 
 
 def random_of(stream: str, index: int) -> Random:
@@ -17,10 +17,10 @@ def random_of(stream: str, index: int) -> Random:
 
 
 def render(rng: Random, kind: str | None = None, most_things: int = 6, least_things: int = 1,
-           text_share: float = TEXT_SHARE) -> Scene:
+           text_share: float = TEXT_SHARE, everyday_share: float = EVERYDAY_SHARE) -> Scene:
     """`most_things` grows with the curriculum; text grows along with it."""
     rest = 1 - text_share
-    kind = kind or rng.choices(KINDS, (rest * (1 - _EVERYDAY_SHARE), rest * _EVERYDAY_SHARE, text_share))[0]
+    kind = kind or rng.choices(KINDS, (rest * (1 - everyday_share), rest * everyday_share, text_share))[0]
     if kind == "everyday":
         return everyday.scene(rng)
     if kind == "text":
