@@ -212,7 +212,7 @@ _SCALED = {
 
 
 def geometries() -> dict[str, Architecture]:
-    """Name -> architecture: the nine published, the same in small, tiny ones, and a middle one for memory tests."""
+    """Name -> architecture: the nine published, the same in small, their widths with few layers, tiny ones, and a middle one for memory tests."""
     result = {}
     for size, base in _SIZES.items():
         for pixels in (224, 448, 896):
@@ -221,6 +221,9 @@ def geometries() -> dict[str, Architecture]:
         for pixels in (224, 448, 896):
             vision = dataclasses.replace(_SCALED_VISION, image_size=pixels)
             result[f"{size}-{pixels}"] = base.replace(vision=vision, vocab=1664, window_mode="hf")
+    for size, base in _SIZES.items():  # true widths, few layers, a small vocabulary
+        vision = VisionArchitecture(layers=2)
+        result[f"shallow-{size}"] = base.replace(layers=1 if size == "28b" else 2, vocab=1664, vision=vision)
     result.update(_TINY)
     result["tiny"] = _TINY["tiny-a"]
     result["middle"] = Architecture(

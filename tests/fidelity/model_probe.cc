@@ -180,7 +180,9 @@ class ModelProbe {
     const StepInputs inputs = WholeSequence(*sequence);
     const Architecture& model = manifest_.architecture;
     const std::int64_t length = static_cast<std::int64_t>(inputs.ids.size());
-    const at::Tensor kv = at::zeros({model.layers, 2, 1, model.kv_heads, length, model.head_dim});
+    const auto type = manifest_.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;  // as the runner
+    const at::Tensor kv =
+        at::zeros({model.layers, 2, 1, model.kv_heads, length, model.head_dim}, type);
     const auto call = [&](const char* method, const std::vector<std::int32_t>& rows) {
       return decoder_.get_method(method)(Arguments(inputs, found[0].second, kv, rows));
     };

@@ -26,8 +26,8 @@ OUTPUT = 3  # tokens behind the prompt whose rows are compared layer by layer
 SEED = 5
 SIZES = ("3b", "10b", "28b")
 TRANSFORMERS = "transformers, eager, float32"
-# Pixels -> how many pictures and prompts.
-CASES = {224: (5, 9), 448: (5, 9), 896: (3, 2)} if LONG else {224: (3, 1), 448: (2, 1)}
+# Pixels -> how many pictures and prompts. An answer to 4096 image tokens takes transformers 20 seconds.
+CASES = {224: (5, 9), 448: (5, 9), 896: (3, 1)} if LONG else {224: (3, 1), 448: (2, 1)}
 NUMPY_PIXELS = (224, 448) if LONG else (224,)
 
 
@@ -39,10 +39,10 @@ def ask_all(model: Model, pixels: int) -> list[Case]:
     return [model.ask(name, image, text, STEPS) for name, image in chosen for text in texts]
 
 
-def check_tokens(model: Model, cases: list[Case]) -> None:
+def check_tokens(model: Model, cases: list[Case], steps: int = STEPS) -> None:
     """All cases at once through the engine."""
     requests = [
-        {"pixels": model.pixel_file(case.pixels), "prompt": case.prompt, "max_tokens": STEPS} for case in cases
+        {"pixels": model.pixel_file(case.pixels), "prompt": case.prompt, "max_tokens": steps} for case in cases
     ]
     room = blocks(model.manifest, min(len(cases), 16), 128, 16)
     answers = model.probe.ask("generate", requests=requests, blocks=room, max_running=16)["answers"]
@@ -74,7 +74,8 @@ def check(table: Table, model: Model, pixels: int, what: str, reference: str) ->
     """Layers first, so that a failure names the first wrong tensor; then logits and tokens of all cases."""
     cases = ask_all(model, pixels)
     layers = 0.0
-    for case in cases[:: CASES[pixels][1]]:  # one of each picture
+    looked_at = cases[:1] if pixels == 896 else cases[:: CASES[pixels][1]]  # one of each picture
+    for case in looked_at:
         output = case.tokens[:OUTPUT]
         found = model.ours(case, output)
         layers = max(layers, compare(found, model.transformers(case, output), f"{what}, {case.picture}"))
@@ -82,7 +83,7 @@ def check(table: Table, model: Model, pixels: int, what: str, reference: str) ->
     check_tokens(model, cases)
     telling = sum(counts(case, cases) for case in cases)
     assert telling >= len(cases) // 2, f"only {telling} of {len(cases)} cases vary with the picture"
-    table.add(f"{what}: features and every layer", reference, CASES[pixels][0], f"{layers:.1e}")
+    table.add(f"{what}: features and every layer", reference, len(looked_at), f"{layers:.1e}")
     table.add(f"{what}: {STEPS} greedy tokens, logits of each", reference, telling, f"0; {logits}")
     if pixels in NUMPY_PIXELS:
         case = cases[0]
