@@ -212,7 +212,10 @@ _SCALED = {
 
 
 def geometries() -> dict[str, Architecture]:
-    """Name -> architecture: the nine published, the same in small, their widths with few layers, tiny ones, and a middle one for memory tests."""
+    """Name -> architecture: the nine published, the same in small, their widths with few layers, tiny ones.
+
+    And a middle one, for memory tests.
+    """
     result = {}
     for size, base in _SIZES.items():
         for pixels in (224, 448, 896):
