@@ -37,6 +37,8 @@ constexpr Kernels MakeKernels() {
       .rotate = Rotate,
       .round_to_bfloat16 = RoundToBfloat16,
       .softcap = Softcap,
+      .largest = Largest,
+      .sum_of_exp = SumOfExp,
       .softmax = Softmax,
       .attend_float32_pages = AttendPages<float>,
       .attend_bfloat16_pages = AttendPages<std::uint16_t>,

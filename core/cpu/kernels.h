@@ -89,6 +89,10 @@ struct Kernels {
   void (*round_to_bfloat16)(int count, float* x);
   // x = cap * tanh(x / cap)
   void (*softcap)(int count, float cap, float* x);
+  // The largest value, NaN if one is. count > 0.
+  float (*largest)(const float* x, int count);
+  // The sum of exp(x - shift), from values of at most `shift`.
+  float (*sum_of_exp)(const float* x, int count, float shift);
   // In place: softmax of scale * scores, soft-capped if softcap > 0; zeros from count to `padded`.
   void (*softmax)(int count, int padded, float scale, float softcap, float* scores);
 

@@ -69,9 +69,10 @@ void MultiplyNarrowPanel(PanelKernel kernel, PanelJob job, std::int64_t width) {
   }
 }
 
-// Rows [row, row + count) times one panel.
-void MultiplyPanel(PanelKernel kernel, const Activations& x, const PackedMatrix& w,
-                   std::int64_t panel, std::int64_t row, std::int64_t count, float* y) {
+// Rows [row, row + count) times one panel, to the first of these rows at y.
+void MultiplyRows(PanelKernel kernel, const Activations& x, const PackedMatrix& w,
+                  std::int64_t panel, std::int64_t row, std::int64_t count, float* y,
+                  std::int64_t y_stride) {
   const std::int64_t first = panel * kPanel;
   PanelJob job;
   job.weights = w.words + panel * w.panel_words();
@@ -82,8 +83,8 @@ void MultiplyPanel(PanelKernel kernel, const Activations& x, const PackedMatrix&
   job.row_scale = x.scales() + row;
   job.num_rows = static_cast<int>(count);
   job.num_steps = static_cast<int>(w.num_steps());
-  job.y = y + row * w.outputs + first;
-  job.y_stride = w.outputs;
+  job.y = y;
+  job.y_stride = y_stride;
   if (w.outputs - first >= kPanel) {
     kernel(job);
   } else {
@@ -173,8 +174,15 @@ void Multiply(const Context& context, const Activations& x, const PackedMatrix& 
     const std::int64_t row = task / runs * rows, count = std::min(rows, x.num_rows() - row);
     const std::int64_t begin = task % runs * run, end = std::min(num_panels, begin + run);
     for (std::int64_t panel = begin; panel < end; ++panel) {
-      MultiplyPanel(kernel, x, w, panel, row, count, y);
+      MultiplyRows(kernel, x, w, panel, row, count, y + row * w.outputs + panel * kPanel,
+                   w.outputs);
     }
   });
 }
+void MultiplyPanel(const Context& context, const Activations& x, const PackedMatrix& w,
+                   std::int64_t panel, float* y, std::int64_t y_stride) {
+  MultiplyRows(KernelOf(KernelsFor(context.isa), w.encoding), x, w, panel, 0, x.num_rows(), y,
+               y_stride);
+}
+
 }  // namespace paligemma::cpu

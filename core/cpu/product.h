@@ -49,6 +49,11 @@ Activations MakeActivations(const Context& context, Encoding encoding, const flo
 // REQUIRES: x is of w's encoding and inputs.
 void Multiply(const Context& context, const Activations& x, const PackedMatrix& w, float* y);
 
+// The same outputs of one panel alone, on the calling thread: y [x.num_rows(), kPanel], rows
+// y_stride apart; of the last panel as many outputs as the matrix has.
+void MultiplyPanel(const Context& context, const Activations& x, const PackedMatrix& w,
+                   std::int64_t panel, float* y, std::int64_t y_stride);
+
 }  // namespace paligemma::cpu
 
 #endif  // CORE_CPU_PRODUCT_H_

@@ -183,6 +183,41 @@ void Softcap(int count, float cap, float* x) {
   ForEachPart(count, [&](auto load, auto store) { store(Tanh(load(x) / most) * most, x); });
 }
 
+float Largest(const float* x, int count) {
+  // Max() may drop a NaN, the largest of absolute values does not.
+  Vector most = Vector::All(-__builtin_inff()), size = Vector::Zero();
+  int i = 0;
+  for (; i + Vector::kWidth <= count; i += Vector::kWidth) {
+    const Vector v = Vector::Load(x + i);
+    most = Vector::Max(most, v);
+    size = Vector::MaxOfAbs(size, v.Abs());
+  }
+  float largest = most.Largest(), most_of_size = size.LargestOfAbs();
+  for (; i < count; ++i) {
+    largest = x[i] > largest ? x[i] : largest;
+    most_of_size = x[i] != x[i] ? x[i] : most_of_size;
+  }
+  return most_of_size != most_of_size ? most_of_size : largest;
+}
+
+float SumOfExp(const float* x, int count, float shift) {
+  const Vector all = Vector::All(shift);
+  Vector sum = Vector::Zero();
+  int i = 0;
+  for (; i + Vector::kWidth <= count; i += Vector::kWidth) {
+    sum = sum + Exp(Vector::Load(x + i) - all);
+  }
+  float total = sum.Sum();
+  if (i < count) {
+    float rest[Vector::kWidth];
+    Exp(Vector::LoadFirst(x + i, count - i) - all).Store(rest);
+    for (int k = 0; k < count - i; ++k) {
+      total += rest[k];
+    }
+  }
+  return total;
+}
+
 void Softmax(int count, int padded, float scale, float softcap, float* scores) {
   const Vector factor = Vector::All(scale), cap = Vector::All(softcap);
   float largest = -__builtin_inff();

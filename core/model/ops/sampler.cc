@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/cpu/logits.h"
 #include "core/model/ops/kernels.h"
 #include "core/model/ops/linear.h"
 #include "core/model/ops/packed.h"
@@ -155,6 +156,39 @@ Tensor LogProbabilities(const Row& row, const Tensor& logits, bool of_allowed) {
   return allowed.log_softmax(0);
 }
 
+// Whether every row takes its largest logit, whatever came before.
+bool AllGreedy(const Tensor& params, const Tensor& controls) {
+  for (std::int64_t r = 0; r < params.size(0); ++r) {
+    const int* own = controls.const_data_ptr<int>() + r * controls.size(1);
+    if (params.const_data_ptr<float>()[r * params.size(1) + kTemperature] > 0 ||
+        own[kMaskLine] >= 0 || own[kSeenLine] >= 0 || own[kForced] >= 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// sample() for rows that are all greedy, with no alternatives: no logit is written to memory.
+Tensors4 SampleLargest(const Tensor& hidden0, const cpu::PackedMatrix& table, std::int64_t vocab,
+                       double softcap, std::int64_t top) {
+  const Tensor hidden = hidden0.contiguous();
+  const cpu::Context& context = cpu::CurrentContext();
+  const cpu::Activations x = cpu::MakeActivations(
+      context, table.encoding, hidden.const_data_ptr<float>(), hidden.size(0), table.inputs);
+  const auto largest = cpu::FindLargestLogits(context, x, table, vocab, static_cast<float>(softcap),
+                                              /*with_log_probabilities=*/top == 0);
+  const std::int64_t count = hidden.size(0);
+  Tensor ids = at::empty({count}, at::kInt);
+  Tensor logprobs = at::empty({top == 0 ? count : 0}, at::kFloat);
+  for (std::int64_t r = 0; r < count; ++r) {
+    ids.mutable_data_ptr<int>()[r] = static_cast<int>(largest[r].id);
+    if (top == 0) {
+      logprobs.mutable_data_ptr<float>()[r] = largest[r].log_probability;
+    }
+  }
+  return {ids, logprobs, at::empty({count, 0}, at::kInt), at::empty({count, 0}, at::kFloat)};
+}
+
 }  // namespace
 
 Tensor logits(const Tensor& hidden, const Tensor& table, const Tensor& table_scale,
@@ -166,8 +200,11 @@ Tensors4 sample(const Tensor& hidden, const Tensor& table, const Tensor& table_s
                 const Tensor& table_aux, std::int64_t vocab, double softcap, const Tensor& params0,
                 const Tensor& controls0, const Tensor& masks0, Tensor seen, std::int64_t flags,
                 std::int64_t top) {
-  const Tensor capped = CappedLogits(hidden, table, table_scale, table_aux, vocab, softcap);
   const Tensor params = params0.to(at::kCPU), controls = controls0.to(at::kCPU);
+  if (IsPacked(table) && top <= 0 && AllGreedy(params, controls)) {
+    return SampleLargest(hidden, ViewOf(table, table_scale, table_aux), vocab, softcap, top);
+  }
+  const Tensor capped = CappedLogits(hidden, table, table_scale, table_aux, vocab, softcap);
   const Tensor masks = masks0.to(at::kCPU);
   Tensor marks = seen.to(at::kCPU);
   const std::int64_t count = capped.size(0), width = std::clamp<std::int64_t>(top, 0, vocab);

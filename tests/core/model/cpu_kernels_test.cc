@@ -4,6 +4,7 @@
 #include "core/model/ops/cpu_kernels.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/rand.h>
@@ -12,6 +13,8 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
+
+#include <limits>
 
 #include "core/model/ops/packed.h"
 
@@ -168,6 +171,41 @@ TEST_P(CpuKernelsTest, SamplesTheSameTokensAsTheReference) {
     EXPECT_TRUE(at::equal(top_ids, top_ids2));
     EXPECT_LT(Difference(logprobs, logprobs2), 1e-5);
     EXPECT_LT(Difference(top_logprobs, top_logprobs2), 1e-5);
+  }
+}
+
+// Without alternatives no logits are written: the same tokens, whatever the rows beside them ask.
+TEST_P(CpuKernelsTest, GreedyRowsChooseTheSameTokensWithAndWithoutLogits) {
+  constexpr int kRows = 5, kVocab = 4999;  // of a table of 5,003
+  Tensor hidden = at::randn({kRows, 32});
+  hidden[3][7] = std::numeric_limits<float>::quiet_NaN();
+  hidden[4].fill_(0);  // all logits are equal
+  Tensor params = at::zeros({kRows, 4}), controls = at::full({kRows, 8}, -1, at::kInt);
+  params.select(1, 1).fill_(1);
+  params.select(1, 3).fill_(1);
+  const Tensor none = at::zeros({0, 0}, at::kInt);
+  for (const auto type : kTypes) {
+    const Matrix table(5003, 32, type);
+    for (const double softcap : {0., 30.}) {
+      const auto run = [&](const Tensor& rows, std::int64_t top) {
+        return sample(rows, table.packed.data, table.packed.scale, table.packed.aux, kVocab,
+                      softcap, params.narrow(0, 0, rows.size(0)),
+                      controls.narrow(0, 0, rows.size(0)), none, none, 0, top);
+      };
+      const auto [ids, logprobs, top_ids, top_logprobs] = run(hidden, 0);
+      const auto [ids2, logprobs2, top_ids2, top_logprobs2] = run(hidden, 1);
+      EXPECT_TRUE(at::equal(ids, ids2)) << type;
+      EXPECT_EQ(ids[3].item<int>(), -1);
+      EXPECT_EQ(ids[4].item<int>(), 0);
+      EXPECT_TRUE(at::allclose(logprobs.narrow(0, 0, 3), logprobs2.narrow(0, 0, 3), 1e-5, 1e-5));
+      EXPECT_EQ(top_ids.sizes(), at::IntArrayRef({kRows, 0}));
+      EXPECT_TRUE(at::equal(std::get<0>(run(hidden, -1)), ids));
+      for (int row = 0; row < 3; ++row) {
+        const auto alone = run(hidden.narrow(0, row, 1), 0);
+        EXPECT_TRUE(at::equal(std::get<0>(alone), ids.narrow(0, row, 1)));
+        EXPECT_TRUE(at::equal(std::get<1>(alone), logprobs.narrow(0, row, 1)));
+      }
+    }
   }
 }
 
