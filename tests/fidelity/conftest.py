@@ -53,16 +53,17 @@ class Row:
 
     what: str
     reference: str
-    cases: int
+    cases: int | str
     worst: str
+    verdict: str = "holds"
 
     def markdown(self) -> str:
         """As a row of docs/fidelity.md."""
-        return f"| {self.what} | {self.reference} | {self.cases} | {self.worst} |"
+        return f"| {self.what} | {self.reference} | {self.cases} | {self.worst} | {self.verdict} |"
 
 
 class Table:
-    """What the suite found. A row is written only once its assertions held."""
+    """What the suite found. A row holds once its assertions held; a test that failed has one that says so."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -89,11 +90,17 @@ def probe() -> Iterator[Probe]:
     running.close()
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A test that failed gets its row."""
+    if report.failed:
+        _TABLE.rows.append(Row(report.nodeid.split("::", 1)[-1], "", "", "", "FAILS"))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Prints the table, and keeps it in bench-out/fidelity.md."""
     if not _TABLE.rows:
         return
-    lines = ["| what | reference | cases | worst deviation |", "|---|---|---|---|"]
+    lines = ["| what | reference | cases | worst deviation | verdict |", "|---|---|---|---|---|"]
     lines += [row.markdown() for row in _TABLE.rows]
     terminalreporter.write_line("\n".join(lines))
     out = ROOT / "bench-out"

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Probe, Table
+from conftest import LONG, Probe, Table
 from geometry import Case, Model, blocks, load, make_model
-from paligemma_export import goldens
+from paligemma_export import bundle, goldens
+from paligemma_export.huggingface import HuggingFaceSource
 
 STEPS = 20
 TOP = 20  # log-probabilities looked at, of each step
@@ -111,6 +112,28 @@ def test_preemption_at_every_step_changes_no_token(twin: Twin, table: Table) -> 
             assert found["answers"] == [twin.alone[i] for i in chosen], f"preempted at step {step}"
             number += 1
     table.add(f"{twin.model.name}: preempted at each step", TRANSFORMERS, number, "0")
+
+
+@pytest.mark.skipif(not LONG, reason="4096 image tokens: with PG_FIDELITY=long")
+@pytest.mark.parametrize("mode", ["none", "hf"])
+def test_neighbours_and_preemption_change_nothing_beyond_the_window(table: Table, tmp_path: Path, mode: str) -> None:
+    """The 3B in small at 896, with transformers' window of 4096 and without; test_geometries.py has its tokens."""
+    checkpoint, _ = goldens.build("scaled-3b-896", tmp_path, seed=5)
+    source = HuggingFaceSource(checkpoint, mode)
+    options = bundle.Options(name="windows", languages=["en"], quiet=True)
+    bundle.write(tmp_path / "windows", source, (checkpoint / "tokenizer.model").read_bytes(), options, None)
+    probe = load("windows", tmp_path)
+    model = Model(mode, tmp_path, None, probe)
+    pixels = [goldens.prepare(image, 896) for image in list(goldens.pictures().values())[:2]]
+    cases = [Case(str(i), image, [2, 9 + i, 30, 108], [], np.empty(0)) for i, image in enumerate(pixels)]
+    alone = [run(model, [case])["answers"][0] for case in cases]
+    assert any(len(set(tokens(answer))) > 1 for answer in alone)
+    room = 2 * length(model, cases[0])
+    found = run(model, cases, block_size=1, blocks=room + 2 * (STEPS // 2))
+    probe.close()
+    assert found["answers"] == alone
+    table.add(f"3b in small at 896, window mode {mode}: preempted among neighbours", "alone", 2, "0")
+    assert found["preemptions"] >= 1 and found["largest_batch"] == 2
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -42,11 +42,11 @@ def reference(work: Path) -> None:
     manifest = json.loads((work / "bundle/manifest.json").read_text())
     size, vocab = manifest["image"]["size"], manifest["architecture"]["vocab"]
     model = PaliGemmaForConditionalGeneration.from_pretrained(
-        work / "checkpoint", dtype=torch.float32, attn_implementation="eager", local_files_only=True
+        work / "checkpoint", dtype=getattr(torch, manifest["dtype"]), attn_implementation="eager", local_files_only=True
     ).eval()
     picture = Image.open(PHOTO).convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     pixels = np.asarray(picture, dtype=np.float32)
-    pixel_values = torch.from_numpy((pixels / 255 - 0.5) / 0.5).permute(2, 0, 1)[None]
+    pixel_values = torch.from_numpy((pixels / 255 - 0.5) / 0.5).permute(2, 0, 1)[None].to(model.dtype)
     ids = torch.tensor([[model.config.image_token_id] * manifest["image"]["tokens"] + prompt_ids(work / "bundle")])
 
     common = dict(
