@@ -5,11 +5,15 @@
 #include <cmath>
 #include <utility>
 
+#include "core/vision/resample_avx2.h"
+#include "core/vision/resample_axis.h"
+
 namespace paligemma {
 namespace {
 
-// Pillow's Resample.c: 8 bits of pixel, 2 of overshoot, the rest is fraction.
-constexpr int kPrecisionBits = 32 - 8 - 2;
+using vision::AxisWeights;
+using vision::FixedWeights;
+using vision::kPrecisionBits;
 
 struct Filter {
   double support;
@@ -31,18 +35,6 @@ double Triangle(double x) {
 
 constexpr Filter kBicubic{2.0, Bicubic};
 constexpr Filter kTriangle{1.0, Triangle};
-
-// For each output place the input places it is made of, and their weights.
-template <typename Weight>
-struct AxisWeights {
-  std::vector<int> first, count;
-  int stride = 0;               // most places of any output
-  std::vector<Weight> weights;  // [out, stride]
-
-  const Weight* at(int out) const {
-    return weights.data() + static_cast<std::size_t>(out) * static_cast<std::size_t>(stride);
-  }
-};
 
 AxisWeights<double> ComputeWeights(int in_size, int out_size, const Filter& filter) {
   const double scale = static_cast<double>(in_size) / out_size;
@@ -72,8 +64,8 @@ AxisWeights<double> ComputeWeights(int in_size, int out_size, const Filter& filt
   return axis;
 }
 
-AxisWeights<std::int32_t> Quantize(const AxisWeights<double>& axis) {
-  AxisWeights<std::int32_t> fixed{axis.first, axis.count, axis.stride, {}};
+FixedWeights Quantize(const AxisWeights<double>& axis) {
+  FixedWeights fixed{axis.first, axis.count, axis.stride, {}};
   fixed.weights.reserve(axis.weights.size());
   for (double weight : axis.weights) {
     const double scaled = weight * (1 << kPrecisionBits);
@@ -86,20 +78,15 @@ std::uint8_t Clip8(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
-RgbImage ResizeWidth(const RgbImage& image, int width, const Filter& filter) {
-  const auto axis = Quantize(ComputeWeights(image.width, width, filter));
-  RgbImage result{width, image.height, {}};
-  result.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(image.height) *
-                       3);
-  std::uint8_t* out = result.pixels.data();
+void ResizeWidthPlain(const RgbImage& image, const FixedWeights& axis, std::uint8_t* out) {
+  const std::size_t stride = static_cast<std::size_t>(image.width) * 3;
   for (int y = 0; y < image.height; ++y) {
-    const std::uint8_t* row = image.pixels.data() + static_cast<std::size_t>(y) *
-                                                        static_cast<std::size_t>(image.width) * 3;
-    for (int x = 0; x < width; ++x, out += 3) {
-      const std::uint8_t* pixel = row + std::size_t{3} * axis.first[static_cast<std::size_t>(x)];
+    const std::uint8_t* row = image.pixels.data() + static_cast<std::size_t>(y) * stride;
+    for (int x = 0; x < axis.num_outputs(); ++x, out += 3) {
+      const std::uint8_t* pixel = row + std::size_t{3} * static_cast<std::size_t>(axis.first_of(x));
       const std::int32_t* weight = axis.at(x);
       std::int32_t r = 1 << (kPrecisionBits - 1), g = r, b = r;
-      for (int i = 0; i < axis.count[static_cast<std::size_t>(x)]; ++i, pixel += 3) {
+      for (int i = 0; i < axis.count_of(x); ++i, pixel += 3) {
         r += pixel[0] * weight[i];
         g += pixel[1] * weight[i];
         b += pixel[2] * weight[i];
@@ -109,40 +96,54 @@ RgbImage ResizeWidth(const RgbImage& image, int width, const Filter& filter) {
       out[2] = Clip8(b);
     }
   }
-  return result;
 }
 
-RgbImage ResizeHeight(const RgbImage& image, int height, const Filter& filter) {
-  const auto axis = Quantize(ComputeWeights(image.height, height, filter));
+void ResizeHeightPlain(const RgbImage& image, const FixedWeights& axis, std::uint8_t* out) {
   const std::size_t stride = static_cast<std::size_t>(image.width) * 3;
-  RgbImage result{image.width, height, {}};
-  result.pixels.resize(stride * static_cast<std::size_t>(height));
   std::vector<std::int32_t> sums(stride);
-  for (int y = 0; y < height; ++y) {
+  for (int y = 0; y < axis.num_outputs(); ++y, out += stride) {
     std::fill(sums.begin(), sums.end(), 1 << (kPrecisionBits - 1));
-    for (int i = 0; i < axis.count[static_cast<std::size_t>(y)]; ++i) {
+    for (int i = 0; i < axis.count_of(y); ++i) {
       const std::uint8_t* row =
-          image.pixels.data() +
-          static_cast<std::size_t>(axis.first[static_cast<std::size_t>(y)] + i) * stride;
+          image.pixels.data() + static_cast<std::size_t>(axis.first_of(y) + i) * stride;
       const std::int32_t weight = axis.at(y)[i];
       for (std::size_t x = 0; x < stride; ++x) sums[x] += row[x] * weight;
     }
-    std::uint8_t* out = result.pixels.data() + static_cast<std::size_t>(y) * stride;
     for (std::size_t x = 0; x < stride; ++x) out[x] = Clip8(sums[x]);
   }
+}
+
+RgbImage Blank(int width, int height) {
+  RgbImage image{width, height, {}};
+  image.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
+  return image;
+}
+
+RgbImage ResizeWidth(const RgbImage& image, int width, const Filter& filter, bool plain) {
+  RgbImage result = Blank(width, image.height);
+  const FixedWeights axis = Quantize(ComputeWeights(image.width, width, filter));
+  (plain ? ResizeWidthPlain : vision::ResizeWidthAvx2)(image, axis, result.pixels.data());
+  return result;
+}
+
+RgbImage ResizeHeight(const RgbImage& image, int height, const Filter& filter, bool plain) {
+  RgbImage result = Blank(image.width, height);
+  const FixedWeights axis = Quantize(ComputeWeights(image.height, height, filter));
+  (plain ? ResizeHeightPlain : vision::ResizeHeightAvx2)(image, axis, result.pixels.data());
   return result;
 }
 
 // Horizontal first, into 8 bits; a side that keeps its size is not touched.
-std::vector<std::uint8_t> ResizePillow(const RgbImage& image, int size, const Filter& filter) {
+std::vector<std::uint8_t> ResizePillow(const RgbImage& image, int size, const Filter& filter,
+                                       bool plain) {
   const RgbImage* source = &image;
   RgbImage wide, tall;
   if (source->width != size) {
-    wide = ResizeWidth(*source, size, filter);
+    wide = ResizeWidth(*source, size, filter, plain);
     source = &wide;
   }
   if (source->height != size) {
-    tall = ResizeHeight(*source, size, filter);
+    tall = ResizeHeight(*source, size, filter, plain);
     source = &tall;
   }
   return source->pixels;
@@ -211,15 +212,17 @@ RgbImage PadWhite(const RgbImage& image) {
 }  // namespace
 
 std::vector<std::uint8_t> ResizeToSquare(const RgbImage& image, int size, Resampling resampling,
-                                         Padding padding) {
+                                         Padding padding, ResizeKernels kernels) {
   if (padding == Padding::kPadWhite && image.width != image.height) {
-    return ResizeToSquare(PadWhite(image), size, resampling, Padding::kSquash);
+    return ResizeToSquare(PadWhite(image), size, resampling, Padding::kSquash, kernels);
   }
+  static const bool have_avx2 = vision::HaveAvx2();
+  const bool plain = kernels == ResizeKernels::kPlain || !have_avx2;
   switch (resampling) {
     case Resampling::kPillowBicubic:
-      return ResizePillow(image, size, kBicubic);
+      return ResizePillow(image, size, kBicubic, plain);
     case Resampling::kBilinearAntialias:
-      return ResizePillow(image, size, kTriangle);
+      return ResizePillow(image, size, kTriangle, plain);
     case Resampling::kBilinear:
       return ResizeTensorFlow(image, size);
   }

@@ -14,6 +14,9 @@
 
 namespace paligemma {
 
+// Which instructions to use; the pixels are the same. kPlain is for tests and machines without.
+enum class ResizeKernels { kBest, kPlain };
+
 // Resizes to `size` x `size`:
 //   kPillowBicubic      Pillow's BICUBIC, antialiased when it shrinks, in its 8-bit fixed point
 //   kBilinear           the original inference's: bilinear without antialiasing, half-pixel
@@ -24,7 +27,8 @@ namespace paligemma {
 // kPadWhite first pads to a square with white, placed as Pillow's ImageOps.pad does: the image in
 // the middle, half a pixel rounded to even. REQUIRES: a non-empty image, size > 0.
 std::vector<std::uint8_t> ResizeToSquare(const RgbImage& image, int size, Resampling resampling,
-                                         Padding padding);
+                                         Padding padding,
+                                         ResizeKernels kernels = ResizeKernels::kBest);
 
 // Pillow's BILINEAR on a single-channel float image (mode "F"), row by row: antialiased when it
 // shrinks, double accumulation, float32 between the passes. Holds height * out_width floats.

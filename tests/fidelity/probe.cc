@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -55,7 +56,7 @@ Json DecodePicture(const Json& request) {
   return {{"width", decoded->image.width}, {"height", decoded->image.height}};
 }
 
-// {file (RGB), width, height, size, resampling, pad_white, out} -> {}; RGB to `out`.
+// {file (RGB), width, height, size, resampling, pad_white, plain, out} -> {}; RGB to `out`.
 Json Resize(const Json& request) {
   static const std::map<std::string, Resampling> kResamplings = {
       {"pillow_bicubic", Resampling::kPillowBicubic},
@@ -64,9 +65,36 @@ Json Resize(const Json& request) {
   const std::string bytes = ReadFile(request.at("file"));
   const RgbImage image{request.at("width"), request.at("height"), {bytes.begin(), bytes.end()}};
   const Padding padding = request.at("pad_white") ? Padding::kPadWhite : Padding::kSquash;
-  WriteFile(request.at("out"), ResizeToSquare(image, request.at("size"),
-                                              kResamplings.at(request.at("resampling")), padding));
+  const ResizeKernels kernels =
+      request.value("plain", false) ? ResizeKernels::kPlain : ResizeKernels::kBest;
+  WriteFile(request.at("out"),
+            ResizeToSquare(image, request.at("size"), kResamplings.at(request.at("resampling")),
+                           padding, kernels));
   return Json::object();
+}
+
+// Seconds of this thread.
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// {file, size, out} -> {decode, resize}: seconds of one thread for a file in memory; RGB to `out`.
+Json Prepare(const Json& request) {
+  ImageInput input;
+  input.encoded = ReadFile(request.at("file"));
+  const double started = CpuSeconds();
+  const auto decoded = DecodeImage(input, ImageLimits(), "image");
+  if (!decoded.ok()) {
+    return Error(decoded.status());
+  }
+  const double between = CpuSeconds();
+  const auto pixels = ResizeToSquare(decoded->image, request.at("size"), Resampling::kPillowBicubic,
+                                     Padding::kSquash);
+  const double ended = CpuSeconds();
+  WriteFile(request.at("out"), pixels);
+  return {{"decode", between - started}, {"resize", ended - between}};
 }
 
 // {file (64 x 64 float32), box [x0, y0, x1, y1], width, height, encoding, whole_image}
@@ -163,6 +191,7 @@ int Run(const std::string& bundle) {
   const std::map<std::string, std::function<Json(const Json&)>> operations = {
       {"decode_picture", DecodePicture},
       {"resize", Resize},
+      {"prepare", Prepare},
       {"mask", Mask},
       {"prompt", [&](const Json& request) { return text.Prompt(request); }},
       {"plain", [&](const Json& request) { return text.Plain(request); }},

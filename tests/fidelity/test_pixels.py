@@ -57,6 +57,49 @@ def jpeg_files(random: np.random.Generator) -> list[tuple[str, bytes]]:
     return files
 
 
+def with_adobe(data: bytes, transform: int | None) -> bytes:
+    """The same JPEG whose Adobe marker says another colour transform (2: YCCK, 0: none), or without the marker.
+
+    Only what the marker says changes: the coefficients stay, and mean other colours.
+    """
+    at, kept = 2, [data[:2]]
+    while data[at + 1] != 0xDA:
+        length = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at : at + length]
+        if data[at + 1] == 0xEE and segment[4:9] == b"Adobe":
+            segment = b"" if transform is None else segment[:-1] + bytes([transform])
+        kept.append(segment)
+        at += length
+    return b"".join([*kept, data[at:]])
+
+
+def four_channel_files(random: np.random.Generator) -> list[tuple[str, bytes]]:
+    """CMYK and YCCK: with the Adobe marker, with its other transforms, and without it, at odd sizes, restarts too."""
+    files = []
+    for progressive, blocks, transform in itertools.product((False, True), (0, 2), (0, 2, None)):
+        for width, height in ((1, 1), (17, 33), tuple(int(side) for side in random.integers(2, 130, 2))):
+            channels = np.asarray(picture(random, width, height).convert("CMYK")).copy()
+            channels[..., 3] = random.integers(0, 256, (height, width))
+            image = Image.fromarray(channels, "CMYK")
+            options = {"quality": 88, "progressive": progressive, "restart_marker_blocks": blocks}
+            data = with_adobe(encoded(image, "JPEG", **options), transform)
+            files.append((f"CMYK, Adobe transform {transform}, progressive={progressive}, {width} x {height}", data))
+    return files
+
+
+def odd_files(random: np.random.Generator) -> list[tuple[str, bytes]]:
+    """Every size around one and two blocks, with 4:2:0, restarts after each block row, and EXIF in both byte orders."""
+    files = []
+    for width, height in itertools.product((1, 7, 8, 9, 15, 16, 17), repeat=2):
+        data = encoded(picture(random, width, height), "JPEG", subsampling=2, restart_marker_rows=1)
+        files.append((f"JPEG of {width} x {height}", data))
+    for value, order in itertools.product(range(1, 9), ("<", ">")):
+        exif = orientation(value)
+        exif.endian = order
+        files.append((f"JPEG orientation {value} {order}", encoded(picture(random, 19, 8), "JPEG", exif=exif)))
+    return files
+
+
 def png_corpus(random: np.random.Generator) -> list[tuple[str, bytes]]:
     """Every colour type and depth but 16-bit grey, interlaced or not, with gamma and transparency or without."""
     files = []
@@ -96,7 +139,7 @@ def corpus() -> list[tuple[str, bytes]]:
     files = []
     while len(files) < 300:
         files += jpeg_files(random) + png_corpus(random) + webp_files(random)
-    return files
+    return files + four_channel_files(random) + odd_files(random)
 
 
 def upright(data: bytes) -> np.ndarray:
@@ -117,6 +160,13 @@ def test_every_file_decodes_to_the_pixels_of_pillow(probe: Probe, table: Table, 
     wrong = [name for name, data in files if not np.array_equal(decode(probe, tmp_path, data), upright(data))]
     assert not wrong, f"{len(wrong)} of {len(files)}: {wrong[:10]}"
     table.add("decoding: JPEG, PNG, WebP, EXIF orientation", "Pillow, convert('RGB')", len(files), "0")
+
+
+def test_the_adobe_marker_decides_what_four_channels_mean(probe: Probe, tmp_path: Path) -> None:
+    """A control: YCCK read as CMYK would be seen."""
+    image = picture(np.random.default_rng(SEED), 40, 30).convert("CMYK")
+    pixels = [decode(probe, tmp_path, with_adobe(encoded(image, "JPEG"), transform)) for transform in (0, 2)]
+    assert np.mean(pixels[0] != pixels[1]) > 0.5
 
 
 @pytest.mark.parametrize("interlaced", [False, True])

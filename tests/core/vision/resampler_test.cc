@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
 
 #include "tests/core/base/sha256.h"
 #include "tests/core/vision/pictures.h"
@@ -100,6 +103,33 @@ TEST(ResamplerTest, RowsOfTheSameSizeAreTheInput) {
   std::vector<float> row(4);
   rows.Row(1, row);
   EXPECT_THAT(row, ElementsAreArray({4.5f, 5.5f, 6.5f, 7.5f}));
+}
+
+// Levels at random, many of them black or white, so that overshoots must be clamped.
+RgbImage Noise(int width, int height, std::mt19937* random) {
+  RgbImage image{width, height, {}};
+  for (int i = 0; i < width * height * 3; ++i) {
+    const auto value = static_cast<std::uint8_t>((*random)());
+    image.pixels.push_back(value < 80 ? 0 : value > 176 ? 255 : value);
+  }
+  return image;
+}
+
+TEST(ResamplerTest, PixelsAreTheSameWithAnyInstructions) {
+  std::mt19937 random(1);
+  std::vector<std::pair<int, int>> sides = {{16384, 3}, {3, 16384}, {224, 100}, {100, 224}};
+  for (int width = 1; width <= 9; ++width) sides.emplace_back(width, 10 - width);
+  for (int i = 0; i < 40; ++i) sides.emplace_back(1 + random() % 700, 1 + random() % 700);
+  for (const auto& [width, height] : sides) {
+    const RgbImage image = Noise(width, height, &random);
+    for (const int size : {1, 5, 224}) {
+      for (auto resampling : {Resampling::kPillowBicubic, Resampling::kBilinearAntialias}) {
+        EXPECT_EQ(ResizeToSquare(image, size, resampling, Padding::kSquash),
+                  ResizeToSquare(image, size, resampling, Padding::kSquash, ResizeKernels::kPlain))
+            << width << " x " << height << " to " << size;
+      }
+    }
+  }
 }
 
 }  // namespace
