@@ -98,10 +98,11 @@ Json Prepare(const Json& request) {
 }
 
 // {file (64 x 64 float32), box [x0, y0, x1, y1], width, height, encoding, whole_image}
-// -> {num_pixels, region} and {rle} or {rings}; a PNG to `out`.
+// -> {num_pixels, region} and {rle} or {rings}; a PNG or soft mask to `out`.
 Json Mask(const Json& request) {
   static const std::map<std::string, MaskEncoding> kEncodings = {
       {"png", MaskEncoding::kPng},
+      {"soft", MaskEncoding::kSoft},
       {"rle", MaskEncoding::kRle},
       {"polygon", MaskEncoding::kPolygon}};
   const std::string bytes = ReadFile(request.at("file"));
@@ -118,6 +119,8 @@ Json Mask(const Json& request) {
   }
   if (options.encoding == MaskEncoding::kPng) {
     WriteFile(request.at("out"), mask->png);
+  } else if (options.encoding == MaskEncoding::kSoft) {
+    WriteFile(request.at("out"), mask->soft);
   }
   const PixelBox& region = mask->region;
   return {{"num_pixels", mask->num_pixels},

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import coco_masks
 import numpy as np
 from conftest import Probe, Table, cases
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -79,6 +80,55 @@ def test_png_and_rle_hold_the_evaluators_pixels(probe: Probe, table: Table, tmp_
         answer = rendered(probe, tmp_path, field, size, box=box, encoding="rle", whole_image=True)
         assert np.array_equal(from_rle(answer["rle"], size[1], size[0]), whole), (size, box)
     table.add("masks: PNG over the box, COCO RLE over the image", "Pillow's bilinear, > 0", len(todo), "0")
+
+
+def to_rle(mask: np.ndarray) -> str:
+    """COCO's compressed string, written here a second time: the other way round than from_rle."""
+    pixels = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(pixels, prepend=False)).tolist()
+    runs = np.diff([0, *edges, pixels.size]).tolist()
+    text = ""
+    for index, run in enumerate(runs):
+        value = run - runs[index - 2] if index > 2 else run
+        while True:
+            group, value = value & 31, value >> 5
+            last = value == (-1 if group & 16 else 0)
+            text += chr(48 + group + (0 if last else 32))
+            if last:
+                break
+    return text
+
+
+def test_rle_is_that_of_pycocotools(probe: Probe, table: Table, tmp_path: Path) -> None:
+    """Strings that pycocotools wrote for these masks; a second writer here agrees, and the reader undoes them."""
+    expected = iter(coco_masks.COUNTS.read_text().split("\n"))
+    for placed in coco_masks.masks():
+        field = np.where(placed.box, np.float32(0.5), np.float32(-0.5))
+        box = (placed.left, placed.top, placed.left + coco_masks.SIDE, placed.top + coco_masks.SIDE)
+        size = (placed.width, placed.height)
+        for whole_image, mask in ((False, placed.box), (True, placed.whole())):
+            counts = next(expected)
+            assert to_rle(mask) == counts and np.array_equal(from_rle(counts, *mask.shape), mask)
+            answer = rendered(probe, tmp_path, field, size, box=box, encoding="rle", whole_image=whole_image)
+            assert answer["rle"] == counts, (size, box)
+            assert answer["num_pixels"] == mask.sum()
+            assert answer["region"] == ([0, 0, *size] if whole_image else list(box))
+    table.add("masks: COCO RLE over the box and over the image", "pycocotools 2.0.11", 2 * coco_masks.COUNT, "0")
+
+
+def test_soft_masks_are_the_grids_probabilities(probe: Probe, table: Table, tmp_path: Path) -> None:
+    """The native format: 64 x 64 levels of (value + 1) / 2, whatever the extent asked for."""
+    random = np.random.default_rng(SEED)
+    todo = boxes(cases(1000))
+    for size, box in todo:
+        field = values(random) * 2
+        for whole_image in (False, True):
+            answer = rendered(probe, tmp_path, field, size, box=box, encoding="soft", whole_image=whole_image)
+            assert answer["region"] == list(box)
+        probability = np.clip((field.astype(np.float64) + 1) / 2, 0, 1)
+        levels = np.fromfile(tmp_path / "out", np.uint8).reshape(64, 64)
+        assert np.abs(levels - 255 * probability).max() < 0.5 + 1e-4, (size, box)
+    table.add("masks: native 64 x 64", "the formula", len(todo), "0.5 levels of rounding")
 
 
 def filled(rings: list[list[float]], size: tuple[int, int]) -> Image.Image:
