@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // paligemma-server. Exit codes: 0 drained, 1 could not start or a fatal fault, 2 wrong usage.
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -108,6 +109,8 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A heap for each of many threads keeps what every one of them once held, and trims badly.
+  mallopt(M_ARENA_MAX, 2);
   const sigset_t signals = BlockSignals();
   const auto loaded = paligemma::LoadConfig(std::vector<std::string>(argv + 1, argv + argc),
                                             paligemma::ProcessEnvironment());

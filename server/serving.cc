@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/serving.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <future>
@@ -106,6 +108,7 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
       log_(config),
       tokens_(std::move(tokens)),
       metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
+      trimmer_(ResidentBytes, [] { malloc_trim(0); }),
       dispatcher_(std::make_shared<Dispatcher>(
           DispatcherOptionsOf(config, model_->manifest(), num_threads_), metrics_.get())) {
   dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get(), tokens_.get()};
@@ -234,6 +237,7 @@ void Serving::StartWatchdog() {
   options.progress = [this] {
     return Watchdog::Progress{dispatcher_->Stats().engine.busy, dispatcher_->LastProgress()};
   };
+  options.on_idle = [this] { trimmer_.OnIdle(); };
   options.on_stuck = [this] {
     LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
              ": the server fails its liveness probe");

@@ -17,6 +17,7 @@
 #include "core/model/torchscript_mask_decoder.h"
 #include "core/text/tokenizer.h"
 #include "server/grpc_server.h"
+#include "server/heap_trimmer.h"
 #include "server/management_server.h"
 #include "server/served_model.h"
 #include "server/watchdog.h"
@@ -67,6 +68,7 @@ class Serving {
   AccessLog log_;
   std::unique_ptr<AuthTokens> tokens_;  // null: everybody may call
   std::unique_ptr<Metrics> metrics_;
+  HeapTrimmer trimmer_;  // the watchdog's
   ServiceDependencies dependencies_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<MaskDecoder> mask_decoder_;

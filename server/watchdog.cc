@@ -23,9 +23,11 @@ bool Watchdog::Check() {
   const bool stuck = progress.busy && options_.clock->Now() - progress.last > options_.timeout;
   {
     MutexLock lock(&mutex_);
-    if (stuck_ || !stuck) return stuck_;
-    stuck_ = true;
+    if (stuck_) return true;
+    stuck_ = stuck;
   }
+  if (!progress.busy && options_.on_idle) options_.on_idle();
+  if (!stuck) return false;
   options_.on_stuck();
   return true;
 }

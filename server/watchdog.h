@@ -23,6 +23,7 @@ class Watchdog {
     Duration timeout{};
     std::function<Progress()> progress;
     std::function<void()> on_stuck;  // called once
+    std::function<void()> on_idle;   // may be empty; called by each look that finds nothing to do
     const Clock* clock = Clock::Real();
   };
 

@@ -19,7 +19,7 @@ import serving
 
 GOLDEN = serving.golden_cases()[0]
 WARM_UP_CALLS, WARM_UP_CLIENTS = 48, 8
-GROWTH_MIB = 128  # what the allocator keeps of the largest messages
+GROWTH_MIB = 96  # what the RPC library and the heap keep of the largest messages for a while
 SPARE_THREADS = 4  # the RPC library's pools grow and shrink by a few
 PATIENCE_S, PAUSE_S = 20, 0.05
 HELD = ("paligemma_requests_running", "paligemma_requests_waiting", "paligemma_kv_cache_usage_ratio")

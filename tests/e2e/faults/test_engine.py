@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import freezing
 import grpc
+import numpy as np
+import pictures
 import pytest
 import quiescence
 import serving
 from google.rpc import error_details_pb2, status_pb2
+from PIL import Image
 
 FLAGS = ("--kv-cache-mib=1", "--max-queued=8", "--max-batch-delay=0s", "--allow-ignore-eos")  # room for three long ones
 CASES = serving.golden_cases()
@@ -48,6 +51,25 @@ def test_f38_a_full_queue_refuses_at_once_and_says_when_to_come_again(server: se
         threads.thaw()
         for call in waiting:
             assert list(call.result().candidates[0].token_ids) == quiescence.GOLDEN["token_ids"]
+
+
+def noise() -> bytes:
+    """A picture of half a mebibyte."""
+    return pictures.encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)))
+
+
+@pytest.mark.parametrize("flag", ["--max-queued-tokens=24", "--max-queued-bytes=1048576"])
+def test_f38_the_queue_is_bounded_in_tokens_and_bytes_as_well(flag: str) -> None:
+    """Room for two such requests, though for 256 by their number."""
+    request = serving.generate_request(quiescence.GOLDEN)
+    if "bytes" in flag:
+        request.images[0].content = noise()
+    with serving.Server(serving.TINY, flag) as server, freezing.frozen(server) as threads:
+        waiting = [server.stub.Generate.future(request, timeout=60) for _ in range(2)]
+        freezing.await_metric(server, "paligemma_requests_waiting", 2)
+        assert serving.refusal_of(server.stub.Generate, request)[:2] == ("UNAVAILABLE", "SERVER_OVERLOADED")
+        threads.thaw()
+        assert all(call.result().candidates for call in waiting)
 
 
 def pushback_of(error: grpc.RpcError) -> int:
