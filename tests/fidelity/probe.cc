@@ -129,6 +129,13 @@ Json Mask(const Json& request) {
           {"rings", mask->rings}};
 }
 
+// {bins, width, height} -> {box: [x0, y0, x1, y1]}.
+Json PixelsOfBox(const Json& request) {
+  const PixelBox box = ToPixelBox(request.at("bins").get<std::array<int, 4>>(), request.at("width"),
+                                  request.at("height"));
+  return {{"box", {box.x_min, box.y_min, box.x_max, box.y_max}}};
+}
+
 class TextProbe {
  public:
   TextProbe(const Manifest& manifest, const Tokenizer& tokenizer)
@@ -196,6 +203,7 @@ int Run(const std::string& bundle) {
       {"resize", Resize},
       {"prepare", Prepare},
       {"mask", Mask},
+      {"pixel_box", PixelsOfBox},
       {"prompt", [&](const Json& request) { return text.Prompt(request); }},
       {"plain", [&](const Json& request) { return text.Plain(request); }},
       {"decode", [&](const Json& request) { return text.Decode(request); }},

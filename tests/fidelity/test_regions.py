@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import evaluator
 import numpy as np
 import pytest
 import sentencepiece
@@ -88,3 +89,40 @@ def test_swapped_sides_of_a_box_would_be_seen(probe: Probe, pieces: sentencepiec
         swapped = [{**one, "bins": [one["bins"][i] for i in (1, 0, 3, 2)]} for one in ours]
         differing += swapped != published(pieces.decode(ids), False)
     assert differing > 25
+
+
+def test_what_the_strict_evaluator_reads_is_our_first_object(
+    probe: Probe, table: Table, pieces: sentencepiece.SentencePieceProcessor
+) -> None:
+    """Of an output that the published evaluator accepts, ours is the same; what it refuses is never made up."""
+    first = (int(LOCATIONS[0]), int(CODES[0]))
+    todo, valid = outputs(cases(10_000), pieces), 0
+    for ids in todo:
+        strict = evaluator.read(ids, *first)
+        objects = probe.ask("regions", ids=ids, require_codes=True)["objects"]
+        codes = [one["codes"] for one in objects]
+        assert all(len(one) == 16 for one in codes), pieces.decode(ids)
+        if strict:
+            valid += 1
+            assert (tuple(objects[0]["bins"]), tuple(codes[0])) == (strict.bins, strict.codes), pieces.decode(ids)
+        elif objects:  # then it stands further behind, where the evaluator does not look
+            assert ids[:4] != [first[0] + one for one in objects[0]["bins"]] or ids[4] < first[1]
+    assert valid > len(todo) / 20
+    table.add("objects that the strict evaluator accepts", "the published evaluator", valid, "0")
+
+
+def test_pixels_are_the_contracts_and_not_the_evaluators(probe: Probe, table: Table) -> None:
+    """bin / 1024 of the side, half to even; the evaluator's rule lies within a pixel and one in a thousand."""
+    random = np.random.default_rng(SEED)
+    todo, other = cases(10_000), 0
+    for _ in range(todo):
+        width, height = (int(side) for side in random.integers(1, 4000, 2))
+        bins = [int(value) for value in random.integers(0, 1024, 4)]
+        ours = probe.ask("pixel_box", bins=bins, width=width, height=height)["box"]
+        exact = [bins[i] * side / 1024 for i, side in ((1, width), (0, height), (3, width), (2, height))]
+        assert ours == [round(value) for value in exact]  # Python rounds half to even, too
+        theirs = evaluator.pixels(tuple(bins), width, height)
+        assert all(abs(a - b) <= 1 + max(width, height) / 1000 for a, b in zip(ours, theirs, strict=True))
+        other += list(theirs) != ours
+    assert other > todo / 4, "the evaluator's rule would not be told from ours"
+    table.add("pixels of boxes", "bin / 1024, half to even", todo, "0")
