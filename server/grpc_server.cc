@@ -3,6 +3,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
@@ -13,6 +14,7 @@ namespace paligemma {
 namespace {
 
 constexpr int kNumThreads = 2;
+constexpr std::int64_t kReceivedAtOnce = 8;  // messages of the largest size
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 constexpr std::chrono::seconds kCancelPatience{15};
 
@@ -27,6 +29,11 @@ class WithoutReflection : public grpc::ServerBuilderOption {
 };
 
 void SetChannelArguments(std::int64_t receive_limit, grpc::ServerBuilder* builder) {
+  // gRPC takes a message in before it looks at its size: this bounds what it takes in over all
+  // calls, by slowing connections down and then by closing some.
+  grpc::ResourceQuota quota;
+  quota.Resize(static_cast<size_t>(kReceivedAtOnce * receive_limit));
+  builder->SetResourceQuota(quota);
   builder->SetMaxReceiveMessageSize(
       static_cast<int>(std::min<std::int64_t>(receive_limit, INT32_MAX)));
   builder->SetMaxSendMessageSize(-1);  // bounded by max_response_bytes

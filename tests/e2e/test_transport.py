@@ -43,8 +43,20 @@ def test_a_message_that_inflates_to_too_much_is_refused_without_inflating_it(
 
 
 def test_a_message_above_the_receive_limit_ends_in_the_library(server: serving.Server) -> None:
-    """gRPC ends the call when it has read the length, before there is a message."""
+    """gRPC drops it and ends the call before we see either."""
     assert ending_of(server.channel, bytes(RECEIVE_LIMIT + 1))[:2] == ("RESOURCE_EXHAUSTED", "")
+
+
+def test_what_arrives_over_all_calls_is_bounded_together() -> None:
+    """Eight messages of the largest size, here 5 MiB; two clients send sixty times that."""
+    with serving.Server(serving.TINY, f"--max-image-bytes={1 << 20}") as server, quiescence.back_at_base(server):
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+        channels = [grpc.insecure_channel(server.address, options) for _ in range(2)]
+        with quiescence.peak_below(server, 80):
+            calls = [channel.unary_unary(CAPTION).future(bytes(300 << 20), timeout=60) for channel in channels]
+            assert {call.code().name for call in calls} <= {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+        for channel in channels:
+            channel.close()
 
 
 def test_metadata_above_the_limit_is_refused_with_the_limit(server: serving.Server) -> None:
