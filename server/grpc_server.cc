@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/grpc_server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include "server/access_log.h"
 #include "server/rpc/message.h"
 #include "server/tls_credentials.h"
 
@@ -17,6 +19,10 @@ constexpr int kNumThreads = 2;
 constexpr std::int64_t kReceivedAtOnce = 8;  // messages of the largest size
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 constexpr std::chrono::seconds kCancelPatience{15};
+
+// gRPC's own lines, so that standard error holds one log. What it calls an error is a client's, as
+// a handshake that fails.
+void LogLibraryLine(gpr_log_func_args* args) { LogWarning(std::string("gRPC: ") + args->message); }
 
 // Once initialized, which linking alone may do, reflection comes with every builder.
 class WithoutReflection : public grpc::ServerBuilderOption {
@@ -66,6 +72,7 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   }
   grpc::EnableDefaultHealthCheckService(true);
   rpc::TakeProtobufLog();
+  gpr_set_log_function(LogLibraryLine);
   std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
   self->credentials_ = credentials;
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

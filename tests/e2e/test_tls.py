@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS on the data port: server certificates, client certificates, and what goes wrong with either."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -100,6 +101,9 @@ def test_plain_text_is_not_answered(tls_server: serving.Server) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         tls_server.stub.Generate(serving.generate_request(CASE), timeout=20)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    lines = tls_server.log_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT", line) for line in lines), "the library's lines are lines of the log"
+    assert any(" warning gRPC: " in line for line in lines), lines
 
 
 def test_a_client_with_a_certificate_is_answered(mutual_server: serving.Server, certificates: Path) -> None:
