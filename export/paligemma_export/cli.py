@@ -111,6 +111,12 @@ def _random_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--layers",
+        type=int,
+        metavar="N",
+        help="keep N layers of the decoder and of the vision tower: true shapes where the whole does not fit",
+    )
+    parser.add_argument(
         "--attention-std",
         type=float,
         default=40.0,

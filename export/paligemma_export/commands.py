@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import tempfile
 from pathlib import Path
 
 from paligemma_export import bundle, checkpoint_writer, mask_decoder, tokenizer
-from paligemma_export.architecture import geometry
+from paligemma_export.architecture import Architecture, geometry
 from paligemma_export.big_vision import BigVisionSource
 from paligemma_export.errors import ExportError
 from paligemma_export.huggingface import HuggingFaceSource
@@ -53,7 +54,7 @@ def export(arguments: argparse.Namespace) -> None:
 def random(arguments: argparse.Namespace) -> None:
     """Makes random weights that exercise the model (see random_weights.py), for tests and benchmarks."""
     _refuse_existing(arguments.output, arguments.checkpoint_output)
-    numbers = geometry(arguments.geometry)
+    numbers = _shallow(geometry(arguments.geometry), arguments.layers)
     model = tokenizer.train(numbers.vocab)
     options = _options(arguments)
     options.license = "Apache-2.0"
@@ -74,6 +75,14 @@ def random(arguments: argparse.Namespace) -> None:
             source.architecture = numbers
             source.description, source.digest = description, digest
         _write_bundle(arguments, source, model, options)
+
+
+def _shallow(numbers: Architecture, layers: int | None) -> Architecture:
+    if layers is None:
+        return numbers
+    if not 1 <= layers <= min(numbers.layers, numbers.vision.layers):
+        raise ExportError(f"--layers={layers} is not between 1 and the geometry's")
+    return numbers.replace(layers=layers, vision=dataclasses.replace(numbers.vision, layers=layers))
 
 
 def write_checkpoint(directory: Path, source: Source, model: bytes, quiet: bool) -> None:

@@ -114,6 +114,16 @@ def test_parameter_counts_of_the_published_sizes() -> None:
     assert len([name for name in geometries() if name.split("-")[0] in ("3b", "10b", "28b")]) == 9
 
 
+def test_random_with_few_layers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The other numbers stay, so that the 28B's true shapes can be tried where the whole does not fit."""
+    command = ["random", "--geometry=tiny-c", "--quiet"]
+    assert cli.main([*command, "--layers=2", f"--output={tmp_path / 'b'}"]) == 0
+    block = bundle.read_manifest(tmp_path / "b")["architecture"]
+    assert (block["layers"], block["vision"]["layers"], block["hidden"]) == (2, 2, geometry("tiny-c").hidden)
+    assert cli.main([*command, "--layers=4", f"--output={tmp_path / 'c'}"]) == 1
+    assert "--layers=4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["export", "random", "quantize", "verify", "inspect", "goldens"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:

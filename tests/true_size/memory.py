@@ -109,6 +109,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder to work in; its checkpoint/ and bundle/ are removed at the end")
     parser.add_argument("--geometry", default="3b-224")
+    parser.add_argument("--layers", type=int, help="keep so many: true shapes where the whole does not fit")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     options = parser.parse_args()
     work, rows = options.work, []
@@ -121,10 +122,12 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     shapes = geometry(options.geometry).tensors().values()
     allowed = 3 * 4 * max(map(math.prod, shapes)) + GB
-    print(f"| {options.geometry}, {options.dtype} | time | peak, no file behind it | peak, all resident | limit | |")
+    what = f"{options.geometry}{f', {options.layers} layers' if options.layers else ''}, {options.dtype}"
+    print(f"| {what} | time | peak, no file behind it | peak, all resident | limit | |")
     print("|---|---|---|---|---|---|", flush=True)
     try:
         random = ["random", f"--geometry={options.geometry}", f"--dtype={options.dtype}", "--attention-std=6"]
+        random += [f"--layers={options.layers}"] if options.layers else []
         seconds, peak = exporter(*random, f"--output={bundle}", f"--checkpoint-output={checkpoint}")
         add(Row("random weights to checkpoint and bundle", seconds, peak, peak.anonymous, allowed))
         shutil.rmtree(bundle)
