@@ -3,6 +3,7 @@
 
 #include "client/errors.h"
 #include "client/health.h"
+#include "proto/task_model.h"
 
 namespace paligemma::client {
 namespace {
@@ -17,23 +18,6 @@ StatusOr<v1::TaskResponse> Wrap(StatusOr<Response> response,
   v1::TaskResponse wrapped;
   *(wrapped.*field)() = *std::move(response);
   return wrapped;
-}
-
-const std::string& ModelOf(const v1::TaskRequest& task) {
-  switch (task.task_case()) {
-    case v1::TaskRequest::kAnswer:
-      return task.answer().model();
-    case v1::TaskRequest::kDetect:
-      return task.detect().model();
-    case v1::TaskRequest::kSegment:
-      return task.segment().model();
-    case v1::TaskRequest::kReadText:
-      return task.read_text().model();
-    case v1::TaskRequest::kGenerate:
-      return task.generate().model();
-    default:
-      return task.caption().model();
-  }
 }
 
 }  // namespace

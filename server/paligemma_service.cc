@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "proto/task_model.h"
 #include "server/access_log.h"
 #include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
@@ -15,32 +16,13 @@ namespace {
 constexpr char kService[] = "paligemma.v1.PaliGemmaService";
 constexpr char kModelMetadata[] = "x-paligemma-model";
 
-const std::string& ModelOf(const v1::TaskRequest& task) {
-  switch (task.task_case()) {
-    case v1::TaskRequest::kAnswer:
-      return task.answer().model();
-    case v1::TaskRequest::kDetect:
-      return task.detect().model();
-    case v1::TaskRequest::kSegment:
-      return task.segment().model();
-    case v1::TaskRequest::kReadText:
-      return task.read_text().model();
-    case v1::TaskRequest::kGenerate:
-      return task.generate().model();
-    case v1::TaskRequest::kCaption:
-    case v1::TaskRequest::TASK_NOT_SET:
-      break;
-  }
-  return task.caption().model();
-}
-
 template <typename Request>
 const std::string& ModelOf(const Request& request) {
   return request.model();
 }
 
 const std::string& ModelOf(const v1::StreamGenerateRequest& request) {
-  return ModelOf(request.task());
+  return paligemma::ModelOf(request.task());
 }
 
 // Credentials, admission and parsing, alike for unary and streamed calls.
