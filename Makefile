@@ -6,7 +6,7 @@
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## set-up, build, then every RPC asked of a real server, its answers checked
+demo: ## set-up, build, then a real server asked, its answers checked
 	scripts/demo
 
 test: ## set-up, build, and every test that needs no GPU
@@ -16,10 +16,10 @@ build: ## set-up and release build only
 	scripts/setup build
 	scripts/build release
 
-serve: ## run the server in the foreground: make serve MODEL=models/tiny-a
+serve: ## run the server in the foreground: make serve MODEL=models/demo
 	scripts/setup build
 	scripts/build release paligemma-server
-	build/release/bin/paligemma-server --model=$(or $(MODEL),models/tiny-a)
+	build/release/bin/paligemma-server --model=$(or $(MODEL),models/demo)
 
 bench: ## the benchmarks, results in bench-out/ (BENCH=name for one)
 	scripts/setup build

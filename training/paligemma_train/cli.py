@@ -65,9 +65,10 @@ def _resume_from(options: argparse.Namespace) -> None:
 
 
 def _all(options: argparse.Namespace) -> None:
-    """The tower is left alone once stage 2 has begun, which trains it on."""
+    """Once stage 2 has begun, tower and masks are left alone: it trains the tower on, and the codes of the masks are
+    words that it has learned."""
     begun = (options.work / learn.FILE).exists()
-    for stage in (_masks, _tasks, _evaluate, _export) if begun else (_tower, _masks, _tasks, _evaluate, _export):
+    for stage in (_tasks, _evaluate, _export) if begun else (_tower, _masks, _tasks, _evaluate, _export):
         if checkpoint.Deadline.told:
             print("told to stop; the same command resumes", flush=True)
             return

@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from paligemma_train import checkpoint, learn, vqvae
 from paligemma_train.model import Config, PaliGemma
 from paligemma_train.vocabulary import BOS, EOS, PAD
 
 _PADDING_ROWS = 64
+_CODEC = "mask_codec.safetensors"  # beside a bundle's own files: its encoder is needed to train on, not to serve
 _PREFIXES = {"language_model.": "language_model.model.", "vision_tower.": "vision_tower.vision_model."}
 
 
@@ -85,7 +86,7 @@ def methods() -> dict:
 
 
 def export(config: Config, work: Path, bundle: Path) -> None:
-    """Checkpoint to work/checkpoint, bundle to `bundle`, which must not exist yet."""
+    """Checkpoint to work/checkpoint, bundle to `bundle`, which must not exist yet, with what `from-bundle` needs."""
     directory = work / "checkpoint"
     write_checkpoint(directory, load_model(config, work), work / learn.TOKENIZER)
     (work / "methods.json").write_text(json.dumps(methods(), indent=1) + "\n")
@@ -93,10 +94,13 @@ def export(config: Config, work: Path, bundle: Path) -> None:
         [sys.executable, "-m", "paligemma_export", "export", f"--checkpoint={directory}", f"--output={bundle}",
          f"--mask-decoder={work / vqvae.NPZ}", f"--methods={work / 'methods.json'}", "--name=paligemma2-demo",
          "--display-name=PaliGemma 2 demo (miniature)", "--license=Apache-2.0"], check=True)
+    codec = vqvae.load(work)
+    if codec is not None:
+        save_file(codec.state_dict(), bundle / _CODEC, {"format": "pt"})
 
 
 def start_from_bundle(config: Config, bundle: Path, work: Path) -> None:
-    """Turns a committed bundle into work/model.pt with a fresh optimizer; the tokenizer comes along."""
+    """Turns a committed bundle into work/model.pt with a fresh optimizer; tokenizer and mask codec come along."""
     from paligemma_export import bundle as bundles
     from paligemma_export.bundle_source import BundleSource
 
@@ -106,3 +110,8 @@ def start_from_bundle(config: Config, bundle: Path, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(bundle / "tokenizer.model", work / learn.TOKENIZER)
     checkpoint.save(work / learn.FILE, {"model": model.state_dict(), "step": 0, "examples": 0})
+    if (bundle / _CODEC).exists():
+        checkpoint.save(work / vqvae.FILE, {"codec": load_file(bundle / _CODEC), "step": 0})
+        codec = vqvae.load(work)
+        assert codec is not None
+        vqvae.write_npz(work / vqvae.NPZ, codec)

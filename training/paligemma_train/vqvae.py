@@ -117,7 +117,8 @@ def train(work: Path, device: str, steps: int, rate: float = 1.5e-3, workers: in
     step, state = 0, checkpoint.load(work / FILE)
     if state is not None:
         codec.load_state_dict(state["codec"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
     settings = {"scenes": 24}
     feed = Feed(make_batch, f"masks-{seed}", settings, workers, step)
