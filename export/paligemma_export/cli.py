@@ -155,6 +155,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("bundle", metavar="BUNDLE")
     verify.add_argument("--tokens", type=int, default=4, metavar="N", help="tokens to generate")
+    verify.add_argument(
+        "--ask",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PICTURE", "PROMPT"),
+        help="print the greedy answer, e.g. --ask cat.jpg 'caption en'; may be given several times",
+    )
     verify.set_defaults(run=commands.verify)
     inspect = subparsers.add_parser(
         "inspect", help="print a bundle's manifest", description=commands.inspect.__doc__

@@ -118,11 +118,16 @@ def quantize(arguments: argparse.Namespace) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Compares every file with its hash, then generates a few tokens with the reference kernels."""
+    """Compares every file with its hash, generates a few tokens with the reference kernels, and answers what it is asked:
+    the same as the server, computed without it."""
+    from paligemma_export.asking import Asker
     from paligemma_export.verify import verify_bundle
 
     for line in verify_bundle(Path(arguments.bundle), arguments.tokens):
         print(line, flush=True)
+    asker = Asker(Path(arguments.bundle)) if arguments.ask else None
+    for picture, prompt in arguments.ask:
+        print(f"{picture}, {prompt!r}: {asker.answer(Path(picture), prompt)!r}", flush=True)
 
 
 def inspect(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server answers as the bundle does in plain Python, which shares none of its code: pictures of `make demo`, one
+prompt of every task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+import serving
+import torch
+
+sys.path.insert(0, str(serving.ROOT / "export"))
+
+from paligemma_export import cli
+from paligemma_export.asking import Asker
+
+DEMO = serving.ROOT / "models/demo"
+PICTURES = sorted((DEMO / "demo").glob("*.png"))
+PROMPTS = [
+    "caption en", "caption de", "describe en", "ocr", "answer en How many objects are there?",
+    "answer en Where is the cow standing?", "detect cow ; heart ; star", "segment heart", "segment cow",
+]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Asker]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the model is small, and threads that wait for each other are slow beside other work
+    yield Asker(DEMO)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[serving.Server]:
+    with serving.Server(DEMO) as running:
+        yield running
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_every_task_is_answered_alike(prompt: str, plain: Asker, server: serving.Server) -> None:
+    for picture in PICTURES:
+        response = server.client.generate(picture, prompt, config={"max_output_tokens": 256})
+        assert response.info.raw_text == plain.answer(picture, prompt), picture.name
+
+
+def test_verify_prints_the_answers(capsys: pytest.CaptureFixture) -> None:
+    beach = str(DEMO / "demo/beach.png")
+    assert cli.main(["verify", str(DEMO), "--ask", beach, "caption en", "--ask", beach, "caption fr"]) == 0
+    assert f"{beach}, 'caption en': 'cow standing on the beach'\n" in capsys.readouterr().out
+    assert cli.main(["verify", str(DEMO), "--ask", "absent.png", "caption en"]) == 1
+    assert "picture absent.png" in capsys.readouterr().err
