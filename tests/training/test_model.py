@@ -192,7 +192,7 @@ def test_tokenizer_keeps_the_exporter_s_rules(words: Vocabulary) -> None:
 
 def test_batches_are_the_same_again_and_hold_the_examples(words: Vocabulary) -> None:
     settings = {"tokenizer": str(words.path), "side": 56, "grid": 4, "pictures": 6,  # type: ignore[attr-defined]
-                "prompts": 3, "groups": 2, "most_things": 6, "text_share": 0.2}
+                "prompts": 3, "groups": 2, "most_things": 6, "text_share": 0.2, "pages": 2}
     first, second = (batches.make_batch("test", 1, settings) for _ in range(2))
     assert np.array_equal(first.pictures, second.pictures)
     codec = vqvae.MaskCodec()
@@ -210,7 +210,7 @@ def test_training_lowers_the_loss_and_resumes(words: Vocabulary, tmp_path: Path)
     (tmp_path / learn.TOKENIZER).write_bytes(words.path.read_bytes())  # type: ignore[attr-defined]
     vqvae.checkpoint.save(tmp_path / vqvae.FILE, {"codec": vqvae.MaskCodec().state_dict()})
     settings = {"tokenizer": str(words.path), "side": 56, "grid": 4, "pictures": 4,  # type: ignore[attr-defined]
-                "prompts": 5, "groups": 1, "most_things": 2, "text_share": 0.2}
+                "prompts": 5, "groups": 1, "most_things": 2, "text_share": 0.2, "pages": 1}
     batch = batches.make_batch("test", 0, settings)
     learner = learn.Learner(SMALL, tmp_path, "cpu", learn.Plan(1000, rate=1e-2))
     losses = [learner.train_on(batch) for _ in range(30)]
@@ -224,7 +224,8 @@ def test_training_lowers_the_loss_and_resumes(words: Vocabulary, tmp_path: Path)
 def test_dense_labels_train_the_tower() -> None:
     torch.manual_seed(0)
     vision, heads = tower.VisionTower(SMALL), tower.DenseHeads(SMALL.vision_hidden)
-    pictures, items = tower.make_batch("test", 0, {"side": 56, "grid": 4, "batch": 8, "text_share": 0.2})
+    pictures, items = tower.make_batch("test", 0, {"side": 56, "grid": 4, "batch": 8, "text_share": 0.2,
+                                               "page_share": 0.2})
     truth = tower.stack_labels(items)
     descent = torch.optim.Adam([*vision.parameters(), *heads.parameters()], 3e-3)
     losses = []

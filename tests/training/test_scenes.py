@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
-from paligemma_train import dense, everyday, language, regions, tasks, vqvae, worlds
-from paligemma_train.domain import COLORS, NAMES, PLACES, SUBJECTS
+from paligemma_train import dense, everyday, language, lettering, regions, tasks, vqvae, worlds
+from paligemma_train.domain import CHARACTERS, COLORS, NAMES, PLACES, SUBJECTS
 from paligemma_train.scene import Scene, Thing
 from PIL import Image
 
@@ -70,9 +70,10 @@ def test_every_subject_in_every_place() -> None:
 
 def test_characters_stand_inside_the_picture_in_reading_order() -> None:
     for scene in scenes("text", 30):
-        assert "".join(character for character, _ in scene.characters) == "".join(scene.lines)
-        for _, (y0, x0, y1, x1) in scene.characters:
-            assert -0.03 <= x0 < x1 <= 1.03 and -0.03 <= y0 < y1 <= 1.06
+        assert ["".join(character for character, _ in line) for line in scene.characters] == scene.lines
+        for line in scene.characters:
+            for _, (y0, x0, y1, x1) in line:
+                assert -0.03 <= x0 < x1 <= 1.03 and -0.03 <= y0 < y1 <= 1.06
         assert 1 <= len(scene.lines) <= 3 and all(2 <= len(line) <= 8 for line in scene.lines)
 
 
@@ -82,6 +83,24 @@ def test_dense_labels_name_the_thing_of_a_patch() -> None:
         for patch in np.flatnonzero(labels.name):
             thing_names = {thing.name for thing in scene.things if thing.box == pytest.approx(labels.box[patch])}
             assert NAMES[labels.name[patch] - 1] in thing_names
+
+
+def test_walking_along_the_labels_of_characters_is_reading() -> None:
+    seen = scenes("text", 60)
+    assert sum(walked(scene) == scene.lines for scene in seen) >= len(seen) - 1  # a line may have no row left
+
+
+def walked(scene: Scene) -> list[str]:
+    rows = dense.labels(scene, 8).characters.reshape(8, 16)
+    return ["".join(CHARACTERS[label - 1] for label in row if label) for row in rows if row.any()]
+
+
+def test_pages_hold_many_characters_and_nothing_to_ask_about() -> None:
+    pages = [lettering.page(worlds.random_of("test", index)) for index in range(20)]
+    written = sum(len(line) for page in pages for line in page.characters)
+    assert written > 25 * len(pages)
+    assert sum((dense.labels(page, 8).characters > 0).sum() for page in pages) > 0.97 * written
+    assert not any(page.lines or page.things for page in pages)
 
 
 def test_coordinates_are_unbiased() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paligemma_train import dense, tasks, worlds
+from paligemma_train import dense, lettering, tasks, worlds
 from paligemma_train.feed import pixels
 from paligemma_train.scene import Scene
 from paligemma_train.tasks import Example
@@ -46,11 +46,13 @@ class Rows:
 
 @dataclass
 class Batch:
-    """pictures uint8 [P,S,S,3], their dense labels, and rows in groups of similar length."""
+    """pictures uint8 [P,S,S,3], their dense labels, and rows in groups of similar length. The last `pages` pictures are
+    full of text for the tower, which nothing is asked about."""
 
     pictures: np.ndarray
     labels: list[dense.DenseLabels]
     groups: list[Rows]
+    pages: int
 
 
 @dataclass
@@ -67,7 +69,7 @@ def vocabulary(path: str) -> Vocabulary:
 
 
 def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
-    """settings: tokenizer, side, grid, pictures, prompts (for each picture), most_things, text_share, groups;
+    """settings: tokenizer, side, grid, pictures, pages, prompts (for each picture), most_things, text_share, groups;
     `without`, if any, names tasks to leave out."""
     words = vocabulary(settings["tokenizer"])
     pictures, labels, rows = [], [], []
@@ -79,10 +81,14 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
         labels.append(dense.labels(scene, settings["grid"]))
         asked = tasks.examples(rng, scene, settings["prompts"], settings.get("without", ()))
         rows += [_row(words, scene, example, number) for example in asked]
+    for number in range(settings["pages"]):
+        scene = lettering.page(worlds.random_of(f"{stream}-page", index * settings["pages"] + number))
+        pictures.append(pixels(scene, settings["side"]))
+        labels.append(dense.labels(scene, settings["grid"]))
     rows.sort(key=lambda row: len(row.prompt) + len(row.answer))
     size = -(-len(rows) // settings["groups"])
     groups = [_pack(words, rows[start:start + size]) for start in range(0, len(rows), size)]
-    return Batch(np.stack(pictures), labels, groups)
+    return Batch(np.stack(pictures), labels, groups, settings["pages"])
 
 
 def _row(words: Vocabulary, scene: Scene, example: Example, picture: int) -> _Row:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -14,10 +16,17 @@ from paligemma_train.model import Config
 _CONFIG = Config()
 
 
+Plan = TypeVar("Plan", tower.Plan, learn.Plan)
+
+
+def _plan(kind: type[Plan], options: argparse.Namespace) -> Plan:
+    """Options have the names of what they set in a plan."""
+    return kind(**{field.name: getattr(options, field.name) for field in dataclasses.fields(kind)
+                   if hasattr(options, field.name)})
+
+
 def _tower(options: argparse.Namespace) -> None:
-    plan = tower.Plan(options.images, options.budget, options.batch, options.text_share, options.matrix_rate,
-                      options.rate, options.workers, options.seed, options.report_every, options.stop_after)
-    tower.pretrain(_CONFIG, options.work, options.device, plan)
+    tower.pretrain(_CONFIG, options.work, options.device, _plan(tower.Plan, options))
 
 
 def _masks(options: argparse.Namespace) -> None:
@@ -28,13 +37,7 @@ def _masks(options: argparse.Namespace) -> None:
 def _tasks(options: argparse.Namespace) -> None:
     if not (options.work / learn.TOKENIZER).exists():
         vocabulary.train(options.work / learn.TOKENIZER)
-    plan = learn.Plan(
-        options.examples, options.budget, options.pictures, options.prompts, text_share=options.text_share,
-        everyday_share=options.everyday_share, matrix_rate=options.matrix_rate, rate=options.rate,
-        without=tuple(options.without), coordinate_step=options.coordinate_step,
-        things_at_start=options.things_at_start, workers=options.workers, seed=options.seed,
-        report_every=options.report_every, report_cases=options.report_cases, stop_after=options.stop_after)
-    learn.train(_CONFIG, options.work, options.device, plan)
+    learn.train(_CONFIG, options.work, options.device, _plan(learn.Plan, options))
 
 
 def _trained(options: argparse.Namespace) -> evaluate.Plain:
@@ -97,6 +100,7 @@ def _common() -> argparse.ArgumentParser:
 def _add_tower(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--page-share", type=float, default=0.2, help="of pictures that are full of text")
 
 
 def _add_masks(parser: argparse.ArgumentParser) -> None:
@@ -106,11 +110,14 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=1_200_000)
     parser.add_argument("--pictures", type=int, default=12, help="in a batch")
+    parser.add_argument("--pages", type=int, default=0, help="pictures full of text beside them, for the tower alone")
     parser.add_argument("--prompts", type=int, default=8, help="for each picture")
     parser.add_argument("--everyday-share", type=float, default=worlds.EVERYDAY_SHARE,
                         help="of pictures without text")
     parser.add_argument("--without", nargs="*", default=[], choices=list(tasks.TASKS), metavar="TASK",
                         help="tasks to leave out, for what a short run can learn")
+    parser.add_argument("--replicas", type=int, default=0,
+                        help="processes that learn beside this one, each on a core of the CPU")
     parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",
                         help="of answered coordinates, 1 is exact")
     parser.add_argument("--report-cases", type=int, default=24, help="of each row in a report; 0: the loss alone")

@@ -26,7 +26,8 @@ INSIDE, CROP = 4, 8  # cells per side of a patch and of a thing's box, for which
 class DenseLabels:
     """For a grid of G x G patches, class 0 being none: color, name int16 [G*G]; box float32 [G*G,4];
     inside float32 [G*G,16] and crop float32 [G*G,64]: how much of each cell of the patch and of the thing's box the
-    thing fills; characters int16 [G*G,2], in the left and right half; place int (0: not an everyday scene)."""
+    thing fills; characters int16 [G*G,2], whose middle lies in the left and right half; place int (0: not an everyday
+    scene)."""
 
     color: np.ndarray
     name: np.ndarray
@@ -68,17 +69,15 @@ def _shares(masks: np.ndarray, cells: int) -> np.ndarray:
 
 
 def _characters(scene: Scene, grid: int) -> np.ndarray:
-    """int16 [G*G,2]: the character that fills most of each half patch, if it fills enough or lies mostly inside."""
+    """int16 [G*G,2]: each character once, in the half patch where its middle lies, or where that is taken in the next
+    one; a line whose row has a line already stands in the next row. So to read is to walk along the rows."""
     result = np.zeros((grid, grid * 2), np.int16)
-    best = np.zeros((grid, grid * 2))
-    cell_height, cell_width = 1 / grid, 0.5 / grid
-    for character, (y0, x0, y1, x1) in scene.characters:
-        smaller = min(cell_height * cell_width, max(1e-6, (y1 - y0) * (x1 - x0)))
-        for row in range(max(0, int(y0 / cell_height)), min(grid, int(y1 / cell_height) + 1)):
-            tall = min(y1, (row + 1) * cell_height) - max(y0, row * cell_height)
-            for column in range(max(0, int(x0 / cell_width)), min(2 * grid, int(x1 / cell_width) + 1)):
-                wide = min(x1, (column + 1) * cell_width) - max(x0, column * cell_width)
-                part = max(0.0, tall) * max(0.0, wide) / smaller
-                if part > max(0.3, best[row, column]):
-                    result[row, column], best[row, column] = _CHARACTER[character], part
+    row = -1
+    for line in scene.characters:
+        middle = (min(box[0] for _, box in line) + max(box[2] for _, box in line)) / 2
+        row, column = max(row + 1, int(middle * grid)), -1
+        for character, (_, x0, _, x1) in line:
+            column = max(column + 1, int((x0 + x1) * grid))
+            if row < grid and column < 2 * grid:
+                result[row, column] = _CHARACTER[character]
     return result.reshape(grid * grid, 2)

@@ -69,6 +69,10 @@ class Feed:
 def _work(make: Maker, stream: str, orders: Any, results: Any) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer stops, then stops its workers
-    while True:
-        index, settings = orders.get()
+    trainer = multiprocessing.parent_process()
+    while trainer is not None and trainer.is_alive():
+        try:
+            index, settings = orders.get(timeout=5)
+        except queue.Empty:
+            continue
         results.put((index, make(stream, index, settings)))

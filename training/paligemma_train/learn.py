@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from paligemma_train.evaluate import quick_scores
 from paligemma_train.feed import Feed
 from paligemma_train.model import Config, PaliGemma
 from paligemma_train.optimizer import Optimizer
+from paligemma_train.replicas import Replicas
 from paligemma_train.schedule import Progress
 from paligemma_train.vocabulary import LOC_COUNT, PAD, Vocabulary
 from paligemma_train.vqvae import MaskCodec
@@ -34,16 +37,18 @@ class Plan:
     examples: int
     budget: float | None = None
     pictures: int = 12
+    pages: int = 0
     prompts: int = 8
     groups: int = 4
     text_share: float = worlds.TEXT_SHARE
     everyday_share: float = worlds.EVERYDAY_SHARE
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
-    without: tuple[str, ...] = ()
+    without: Sequence[str] = ()
     coordinate_step: int = 8
     things_at_start: int = 2
     workers: int = 1
+    replicas: int = 0
     seed: int = 0
     report_every: float = 300
     report_cases: int = 24
@@ -54,12 +59,18 @@ class Plan:
 
     def dense_weight(self, part: float) -> float:
         """The tower goes on with its dense labels, less and less."""
-        return 0.4 - 0.3 * part
+        return 0.4 - 0.2 * part
 
     def whole_every(self, part: float) -> int:
         """Which steps are done as the server does them, the image rows seeing the prompt, which costs three to four
         times as much for an example. What is learned one way holds the other way, so few suffice until the end."""
         return 8 if part < 0.7 else 4 if part < 0.9 else 2
+
+    def batch_settings(self, config: Config, work: Path, part: float) -> dict[str, Any]:
+        return {"tokenizer": str(work / TOKENIZER), "side": config.image_size, "grid": config.grid,
+                "pictures": self.pictures, "pages": self.pages, "prompts": self.prompts, "groups": self.groups,
+                "most_things": self.most_things(part), "text_share": self.text_share,
+                "everyday_share": self.everyday_share, "without": self.without}
 
 
 class AnswerLoss(nn.Module):
@@ -99,34 +110,67 @@ class AnswerLoss(nn.Module):
         return (place >= 0) & (place < LOC_COUNT)
 
 
-class Learner:
-    """Everything that a checkpoint holds."""
+class Scholar:
+    """A model with its dense heads, and the gradients of a batch."""
 
     def __init__(self, config: Config, work: Path, device: str, plan: Plan):
-        torch.manual_seed(plan.seed)
-        self.work, self.device, self.plan = work, device, plan
+        self.device, self.plan = device, plan
         self.words = Vocabulary(work / TOKENIZER)
-        self.model, self.heads = PaliGemma(config), tower.DenseHeads(config.vision_hidden)
-        self.step = self.examples = 0
-        state = checkpoint.load(work / FILE)
-        if state is None:
-            self._start_from_tower()
-        else:
-            self.model.load_state_dict(state["model"])
-            self.step, self.examples = state["step"], state["examples"]
-            if "heads" in state:
-                self.heads.load_state_dict(state["heads"])
-        self.model.to(device)
-        self.heads.to(device)
+        self.model, self.heads = PaliGemma(config).to(device), tower.DenseHeads(config.vision_hidden).to(device)
         self.loss = AnswerLoss(self.words, plan.coordinate_step)
         codec = vqvae.load(work)
         assert codec is not None, "train the masks first"
         self.codec: MaskCodec = codec.to(device)
-        self.optimizer = Optimizer([*self.model.named_parameters(), *self.heads.named_parameters()],
-                                   plan.matrix_rate, plan.rate)
-        if state is not None and "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
+
+    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [*self.model.named_parameters(), *self.heads.named_parameters()]
+
+    def gradients(self, batch: Batch, step: int, part: float) -> tuple[float, int]:
+        """Leaves them in the parameters; returns the mean loss of an example and of how many."""
+        whole = step % self.plan.whole_every(part) == 0
+        groups = [rows.thinned(step, _THINNING) for rows in batch.groups] if whole else batch.groups
+        truth = {key: value.to(self.device) for key, value in tower.stack_labels(batch.labels).items()}
+        count = sum(len(rows.prefix) for rows in groups)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            features = self.model.vision_tower(torch.from_numpy(batch.pictures).to(self.device))
+            found = self.heads(features)
+            image_rows = self.model.project(features[:len(features) - batch.pages])
+            looks = None if whole else self.model.look(image_rows)
+            loss = sum(self._group_loss(rows, image_rows, looks) for rows in groups) / count
+        (loss + self.plan.dense_weight(part) * tower.dense_loss(found, truth)).backward()
+        return loss.item(), count
+
+    def _group_loss(self, rows: Rows, image_rows: Tensor, looks: list[list[Tensor]] | None) -> Tensor:
+        ids, prefix, picture = (torch.from_numpy(part).to(self.device)
+                                for part in (rows.ids, rows.prefix, rows.picture))
+        fill_codes(ids, rows, self.codec, self.words.seg_first)
+        rough = self.loss.rough(ids)
+        if looks is None:
+            hidden = self.model.hidden(image_rows[picture], rough, prefix)
+        else:
+            hidden = self.model.hidden_after(looks, picture, rough, prefix)
+        return self.loss(self.model, hidden, ids, prefix)
+
+
+class Learner(Scholar):
+    """Everything that a checkpoint holds."""
+
+    def __init__(self, config: Config, work: Path, device: str, plan: Plan):
+        torch.manual_seed(plan.seed)
+        super().__init__(config, work, device, plan)
+        self.work, self.step, self.examples = work, 0, 0
+        self.optimizer = Optimizer(self.named_parameters(), plan.matrix_rate, plan.rate)
         self.progress = Progress(plan.examples, plan.budget)
+        state = checkpoint.load(work / FILE)
+        if state is None:
+            self._start_from_tower()
+            return
+        self.model.load_state_dict(state["model"])
+        self.step, self.examples = state["step"], state["examples"]
+        if "heads" in state:
+            self.heads.load_state_dict(state["heads"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
 
     def _start_from_tower(self) -> None:
         state = checkpoint.load(self.work / tower.FILE)
@@ -145,52 +189,48 @@ class Learner:
     def part(self) -> float:
         return self.progress.part(self.examples)
 
-    def train_on(self, batch: Batch) -> float:
+    def train_on(self, batch: Batch, replicas: Replicas | None = None) -> float:
         """One step; returns the mean loss of an example."""
-        part = self.part()
-        whole = self.step % self.plan.whole_every(part) == 0
-        groups = [rows.thinned(self.step, _THINNING) for rows in batch.groups] if whole else batch.groups
-        truth = {key: value.to(self.device) for key, value in tower.stack_labels(batch.labels).items()}
-        count = sum(len(rows.prefix) for rows in groups)
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            features, image_rows = self.model.see(torch.from_numpy(batch.pictures).to(self.device))
-            found = self.heads(features)
-            looks = None if whole else self.model.look(image_rows)
-            loss = sum(self._group_loss(rows, image_rows, looks) for rows in groups) / count
-        (loss + self.plan.dense_weight(part) * tower.dense_loss(found, truth)).backward()
+        loss, count = self.gradients(batch, self.step, self.part())
+        if replicas is not None:
+            count = replicas.add_gradients(count)
         rate = self.progress.rate(self.examples)
         self.optimizer.step(rate, _TOWER_RATE * rate)
         self.step += 1
         self.examples += count
-        return loss.item()
+        if replicas is not None:
+            replicas.publish(self.part())
+        return loss
 
-    def _group_loss(self, rows: Rows, image_rows: Tensor, looks: list[list[Tensor]] | None) -> Tensor:
-        ids, prefix, picture = (torch.from_numpy(part).to(self.device)
-                                for part in (rows.ids, rows.prefix, rows.picture))
-        fill_codes(ids, rows, self.codec, self.words.seg_first)
-        rough = self.loss.rough(ids)
-        if looks is None:
-            hidden = self.model.hidden(image_rows[picture], rough, prefix)
-        else:
-            hidden = self.model.hidden_after(looks, picture, rough, prefix)
-        return self.loss(self.model, hidden, ids, prefix)
+
+def replica(config: Config, work: Path, plan: Plan, first: int, number: int) -> tuple[
+        list[nn.Parameter], Callable[[float], int]]:
+    """What a replica does: batches of a stream of its own from index `first` on."""
+    scholar, steps = Scholar(config, work, "cpu", plan), itertools.count(first)
+
+    def compute(part: float) -> int:
+        step = next(steps)
+        batch = make_batch(f"tasks-{plan.seed}-replica-{number}", step, plan.batch_settings(config, work, part))
+        return scholar.gradients(batch, step, part)[1]
+
+    return [parameter for _, parameter in scholar.named_parameters()], compute
 
 
 def train(config: Config, work: Path, device: str, plan: Plan) -> None:
     """Trains to `plan.examples` examples in all, resuming from work/model.pt."""
+    if plan.replicas and device != "cpu":
+        raise SystemExit("replicas are for CPUs: one process fills a GPU")
     learner = Learner(config, work, device, plan)
-    settings: dict[str, Any] = {
-        "tokenizer": str(work / TOKENIZER), "side": config.image_size, "grid": config.grid, "pictures": plan.pictures,
-        "prompts": plan.prompts, "groups": plan.groups, "most_things": 2,
-        "text_share": plan.text_share, "everyday_share": plan.everyday_share, "without": plan.without}
-    feed = Feed(make_batch, f"tasks-{plan.seed}", settings, plan.workers, learner.step)
+    feed = Feed(make_batch, f"tasks-{plan.seed}", plan.batch_settings(config, work, 0), plan.workers, learner.step)
+    replicas = Replicas(plan.replicas, [parameter for _, parameter in learner.named_parameters()], replica,
+                        (config, work, plan, learner.step))
     clock, saver, began = checkpoint.Clock(plan.report_every), checkpoint.Clock(300), time.monotonic()
     average, first, deadline = None, learner.examples, checkpoint.Deadline(plan.stop_after)
     print(f"tasks: {sum(p.numel() for p in learner.model.parameters()):,} parameters, step {learner.step}, "
           f"{learner.examples} of {plan.examples} examples", flush=True)
     while learner.part() < 1 and not deadline.passed():
         feed.change(most_things=plan.most_things(learner.part()))
-        loss = learner.train_on(feed.get()[1])
+        loss = learner.train_on(feed.get()[1], replicas)
         average = loss if average is None else 0.98 * average + 0.02 * loss
         if clock.due():
             seconds = time.monotonic() - began
@@ -202,4 +242,5 @@ def train(config: Config, work: Path, device: str, plan: Plan) -> None:
         if saver.due():
             learner.save()
     learner.save()
+    replicas.close()
     feed.close()

@@ -46,6 +46,26 @@ def scene(rng: Random, most_lines: int = 3, longest: int = 8) -> Scene:
     return result
 
 
+def page(rng: Random) -> Scene:
+    """Nothing but lines of words from top to bottom, for the tower: many more characters than in a scene that is asked
+    about, in the same faces and sizes. Its text is not told in `lines`."""
+    width, height = canvas_size(rng)
+    picture = backgrounds.make(rng, width, height)
+    result = Scene(picture, np.zeros((height, width), np.uint8), [])
+    top = rng.uniform(0, 0.08) * height
+    while top < (1 - _LOWEST) * height:
+        room = min(height - top, rng.uniform(1.25 * _LOWEST, 0.3) * height)
+        narrow = max(0.7 * room, _NARROWEST * width)
+        words = [word(rng)]
+        while rng.random() < 0.85 and sum(map(len, words)) * narrow < 0.8 * width:
+            words.append(word(rng))
+        text = " ".join(words)[:int(0.94 / _NARROWEST)].strip()
+        top = _write_line(rng, result, text, top, room)[3] + rng.uniform(0, 0.03) * height
+    result.lines = []
+    result.picture = backgrounds.degrade(rng, result.picture)
+    return result
+
+
 def _write_line(rng: Random, scene: Scene, text: str, top: float,
                 room: float) -> tuple[float, float, float, float]:
     """Writes below `top` in at most `room` pixels of height; returns the pixel box x0 y0 x1 y1."""
@@ -59,11 +79,13 @@ def _write_line(rng: Random, scene: Scene, text: str, top: float,
     box = (x, y, x + total, y + ascent + descent)
     canvas = ImageDraw.Draw(scene.picture)
     color = _ink(rng, canvas, scene.picture, box)
+    scene.characters.append([])
     for character, advance in zip(text, glyphs, strict=True):
         canvas.text((x, y), character, fill=color, font=font)
         left, upper, right, lower = font.getbbox(character)
-        scene.characters.append((character, ((y + upper) / height, (x + left) / width, (y + lower) / height,
-                                             (x + right) / width)))
+        if character != " ":
+            scene.characters[-1].append((character, ((y + upper) / height, (x + left) / width, (y + lower) / height,
+                                                     (x + right) / width)))
         x += advance
     scene.lines.append(text)
     return box

@@ -220,7 +220,10 @@ class PaliGemma(nn.Module):
     def see(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,S,S,3] -> the tower's output [B,N,W] and image rows [B,N,H], which are not scaled."""
         features = self.vision_tower(pixels)
-        return features, self.multi_modal_projector.linear(features)
+        return features, self.project(features)
+
+    def project(self, features: Tensor) -> Tensor:
+        return self.multi_modal_projector.linear(features)
 
     def embed(self, ids: Tensor) -> Tensor:
         return self.language_model.embed_tokens(ids) * math.sqrt(self.config.hidden)

@@ -40,14 +40,14 @@ class Thing:
 
 @dataclass
 class Scene:
-    """`numbers` uint8 [H,W] says which thing is seen at each pixel, 0 for none."""
+    """`numbers` uint8 [H,W] says which thing is seen at each pixel, 0 for none; `characters` are those of each line."""
 
     picture: Image.Image
     numbers: np.ndarray
     things: list[Thing]
     place: str | None = None
     lines: list[str] = field(default_factory=list)
-    characters: list[tuple[str, Box]] = field(default_factory=list)
+    characters: list[list[tuple[str, Box]]] = field(default_factory=list)
 
     def mask(self, thing: Thing) -> np.ndarray:
         """bool [H,W]: where the thing is seen."""

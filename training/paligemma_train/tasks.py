@@ -220,7 +220,7 @@ TASKS: dict[str, Task] = {
 }
 WEIGHTS: dict[str, dict[str, float]] = {
     "geometric": {"caption": 3, "describe": 2, "color": 1, "shape": 1.2, "count": 2, "exists": 1, "which": 1,
-                  "where": 1, "compare": 1, "spatial": 2, "detect": 4, "segment": 2.5, "ocr": 0.1},
+                  "where": 1.2, "compare": 2.5, "spatial": 3, "detect": 4, "segment": 2.5, "ocr": 0.1},
     "everyday": {"caption": 3, "describe": 0.5, "everyday": 4, "exists": 0.5, "detect": 1, "segment": 1, "ocr": 0.1},
     "text": {"ocr": 8, "caption": 0.6, "count": 0.2, "exists": 0.2, "detect": 0.4},
 }

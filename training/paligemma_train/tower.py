@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paligemma_train import checkpoint, dense, worlds
+from paligemma_train import checkpoint, dense, lettering, worlds
 from paligemma_train.feed import Feed, pixels
 from paligemma_train.model import CURVE, Config, VisionTower, location_curve
 from paligemma_train.optimizer import Optimizer
@@ -24,7 +24,7 @@ _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dens
           "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2}
 # how much a patch without a thing or a character counts, so that they do not drown the few with one
 EDGES, _EDGE_STEPS = 4, 128
-_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.08, "right": 0.08}
+_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.3, "right": 0.3}
 
 
 class DenseHeads(nn.Module):
@@ -93,11 +93,14 @@ def edge_loss(edges: Tensor, box: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dense_scores(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str, float]:
-    """Accuracy on the patches that show something of the kind; box, edge: mean distance of an edge."""
+    """Accuracy on the patches that show something of the kind; read: pictures with text of which every character is
+    right; box, edge: mean distance of an edge."""
     on, scores = truth["name"] > 0, {}
     for part in ("color", "name", "left", "right"):
         shown = truth[part] > 0
         scores[part] = (found[part].argmax(-1) == truth[part])[shown].float().mean().item()
+    read = torch.stack([(found[part].argmax(-1) == truth[part]).all(1) for part in ("left", "right")]).all(0)
+    scores["read"] = read[((truth["left"] > 0) | (truth["right"] > 0)).any(1)].float().mean().item()
     scores["box"] = (found["box"] - truth["box"])[on].abs().mean().item()
     edges = edge_scores(found["edges"][on]).argmax(-1) / _EDGE_STEPS
     scores["edge"] = (edges - truth["box"][on]).abs().mean().item()
@@ -109,8 +112,9 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> tuple[np.nd
     side, grid = settings["side"], settings["grid"]
     pictures, items = [], []
     for number in range(settings["batch"]):
-        scene = worlds.render(worlds.random_of(stream, index * settings["batch"] + number),
-                              text_share=settings["text_share"])
+        rng = worlds.random_of(stream, index * settings["batch"] + number)
+        page = rng.random() < settings["page_share"]
+        scene = lettering.page(rng) if page else worlds.render(rng, text_share=settings["text_share"])
         pictures.append(pixels(scene, side))
         items.append(dense.labels(scene, grid))
     return np.stack(pictures), items
@@ -124,6 +128,7 @@ class Plan:
     budget: float | None = None
     batch: int = 32
     text_share: float = worlds.TEXT_SHARE
+    page_share: float = 0.2
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
     workers: int = 1
@@ -168,12 +173,13 @@ def pretrain(config: Config, work: Path, device: str, plan: Plan) -> None:
     """Trains as planned, resuming from work/tower.pt."""
     stage = _Stage(config, work, device, plan)
     settings = {"side": config.image_size, "grid": config.grid, "batch": plan.batch,
-                "text_share": plan.text_share}
+                "text_share": plan.text_share, "page_share": plan.page_share}
     feed = Feed(make_batch, f"tower-{plan.seed}", settings, plan.workers, stage.step)
     progress, deadline = Progress(plan.images, plan.budget), checkpoint.Deadline(plan.stop_after)
     began = time.monotonic()
     clock, saver = checkpoint.Clock(plan.report_every), checkpoint.Clock(300)
-    held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256, "text_share": worlds.TEXT_SHARE})
+    held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256, "text_share": worlds.TEXT_SHARE,
+                                                   "page_share": 0.0})
     print(f"tower: step {stage.step}, {stage.images} pictures", flush=True)
     while progress.part(stage.images) < 1 and not deadline.passed():
         pictures, items = feed.get()[1]
