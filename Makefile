@@ -61,8 +61,8 @@ gpu-check: ## on a machine with an NVIDIA GPU: run the kit's tests and benchmark
 train-demo: ## trains the demo model anew, resumable (TRAIN_FLAGS='--device=cuda --workers=8' on a GPU)
 	scripts/setup test && . scripts/env.sh && PYTHONPATH=training:export "$$PG_VENV"/bin/python -m paligemma_train all $(TRAIN_FLAGS)
 
-eval-demo: ## the demo model's accuracy over gRPC on fresh scenes (CASES=300 for each row, SEED=0, MODEL=models/demo, AGAINST=bundles to compare)
-	CASES="$(CASES)" SEED="$(SEED)" MODEL="$(MODEL)" AGAINST="$(AGAINST)" scripts/eval-demo
+eval-demo: ## the demo model's accuracy over gRPC on fresh scenes (CASES=300 for each row, SEED=0, MODEL=models/demo, AGAINST=bundles to compare, FLAGS of their servers)
+	CASES="$(CASES)" SEED="$(SEED)" MODEL="$(MODEL)" AGAINST="$(AGAINST)" FLAGS="$(FLAGS)" scripts/eval-demo
 
 image: ## the container image, on a Debian made by mmdebstrap: no registry is asked
 	scripts/image

@@ -88,7 +88,8 @@ std::vector<std::string> Validate(const ServerConfig& c) {
   }
   CheckNumbers(c, &problems);
   CheckDurations(c, &problems);
-  CheckChoice("kv-cache-dtype", c.kv_cache_dtype, {"auto", "float32", "bfloat16"}, &problems);
+  CheckChoice("kv-cache-dtype", c.kv_cache_dtype, {"auto", "float32", "bfloat16", "int8"},
+              &problems);
   CheckChoice("cpu-isa", c.cpu_isa, {"auto", "reference", "avx2", "avx512", "avx512-bf16"},
               &problems);
   CheckChoice("log-format", c.log_format, {"text", "json"}, &problems);

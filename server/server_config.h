@@ -85,7 +85,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.kv_cache_mib);
   visit(S{"kv-block-size", "N", "token positions in one block of that cache"},
         config.kv_block_size);
-  visit(S{"kv-cache-dtype", "TYPE", "auto, float32 or bfloat16; auto: as the model computes"},
+  visit(S{"kv-cache-dtype", "TYPE",
+          "auto, float32, bfloat16 or int8 (a scale for each position and head); auto: as the "
+          "model computes"},
         config.kv_cache_dtype);
   visit(S{"max-running", "N", "sequences generated at the same time"}, config.max_running);
   visit(S{"max-batch-tokens", "N", "tokens of one step; a longer prompt runs alone"},

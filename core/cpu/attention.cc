@@ -97,6 +97,32 @@ void AttendRows(const Kernels& kernels, const AttentionShape& shape, const Promp
   }
 }
 
+using PageKernel = void (*)(const CachedJob&);
+
+PageKernel KernelOf(const Kernels& kernels, PageType type) {
+  switch (type) {
+    case PageType::kFloat32:
+      return kernels.attend_float32_pages;
+    case PageType::kBfloat16:
+      return kernels.attend_bfloat16_pages;
+    case PageType::kInt8:
+      return kernels.attend_int8_pages;
+  }
+  return nullptr;
+}
+
+int BytesOf(PageType type) {
+  return type == PageType::kFloat32 ? 4 : type == PageType::kBfloat16 ? 2 : 1;
+}
+
+// The rows of `pages` that belong to a head, in block 0.
+const void* OfHead(const void* pages, std::int64_t bytes, int head) {
+  return static_cast<const char*>(pages) + head * bytes;
+}
+const float* OfHead(const float* scales, int block_size, int head) {
+  return scales == nullptr ? nullptr : scales + std::int64_t{head} * block_size;
+}
+
 }  // namespace
 
 void AttendPrompt(const Context& context, const AttentionShape& shape, const Prompt& prompt,
@@ -125,10 +151,12 @@ void AttendPrompt(const Context& context, const AttentionShape& shape, const Pro
 
 void AttendCached(const Context& context, const AttentionShape& shape, const Pages& pages,
                   const std::vector<CachedRow>& rows) {
-  const Kernels& kernels = KernelsFor(context.isa);
+  PG_CHECK((pages.type == PageType::kInt8) == (pages.key_scales != nullptr) &&
+           (pages.type == PageType::kInt8) == (pages.value_scales != nullptr));
+  const PageKernel kernel = KernelOf(KernelsFor(context.isa), pages.type);
   const int group = shape.heads / shape.kv_heads;
-  const std::int64_t page = std::int64_t{pages.block_size} * shape.head_dim;
-  const int value_bytes = pages.bfloat16 ? 2 : 4;
+  const std::int64_t page_bytes =
+      std::int64_t{pages.block_size} * shape.head_dim * BytesOf(pages.type);
   context.Run(static_cast<int>(rows.size()) * shape.kv_heads, [&](int task) {
     const CachedRow& row = rows[task / shape.kv_heads];
     const int kv_head = task % shape.kv_heads, offset = kv_head * group * shape.head_dim;
@@ -143,16 +171,18 @@ void AttendCached(const Context& context, const AttentionShape& shape, const Pag
     job.head_dim = shape.head_dim;
     job.scale = shape.scale;
     job.softcap = shape.softcap;
-    job.keys = static_cast<const char*>(pages.keys) + kv_head * page * value_bytes;
-    job.values = static_cast<const char*>(pages.values) + kv_head * page * value_bytes;
-    job.block_stride = page * shape.kv_heads;
+    job.keys = OfHead(pages.keys, page_bytes, kv_head);
+    job.values = OfHead(pages.values, page_bytes, kv_head);
+    job.key_scales = OfHead(pages.key_scales, pages.block_size, kv_head);
+    job.value_scales = OfHead(pages.value_scales, pages.block_size, kv_head);
+    job.block_stride = std::int64_t{pages.block_size} * shape.kv_heads;
     job.block_table = row.block_table;
     job.block_size = pages.block_size;
     job.first = row.first;
     job.last = row.last;
     job.scores = scores.data();
     job.out = row.out + offset;
-    (pages.bfloat16 ? kernels.attend_bfloat16_pages : kernels.attend_float32_pages)(job);
+    kernel(job);
   });
 }
 

@@ -36,11 +36,15 @@ struct Prompt {
 void AttendPrompt(const Context& context, const AttentionShape& shape, const Prompt& prompt,
                   float* out, std::int64_t out_stride);
 
+enum class PageType { kFloat32, kBfloat16, kInt8 };
+
 // Keys and values of one layer: [blocks][kv_heads][block_size][head_dim] each.
 struct Pages {
   const void* keys = nullptr;
   const void* values = nullptr;
-  bool bfloat16 = false;  // else float32
+  const float* key_scales = nullptr;    // int8: [blocks][kv_heads][block_size], one for each row of
+  const float* value_scales = nullptr;  // head_dim values; else null
+  PageType type = PageType::kFloat32;
   int block_size = 1;
 };
 

@@ -27,6 +27,10 @@ struct Vector {
     const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16))};
   }
+  static Vector LoadInt8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
+  }
   void Store(float* p) const { _mm256_storeu_ps(p, v); }
   void StoreFirst(float* p, int count) const { _mm256_maskstore_ps(p, First(count), v); }
   void StoreUpperHalves(std::uint16_t* p, int count) const {

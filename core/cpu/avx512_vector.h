@@ -29,6 +29,10 @@ struct Vector {
     const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
   }
+  static Vector LoadInt8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+  }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StoreFirst(float* p, int count) const { _mm512_mask_storeu_ps(p, First(count), v); }
   // The upper halves of the values' bits.

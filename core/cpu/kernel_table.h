@@ -27,6 +27,7 @@ constexpr Kernels MakeKernels() {
       .fp8_panel = MultiplyFp8Panel<Fp8>,
       .to_bfloat16 = ToBfloat16,
       .quantize = Quantize,
+      .quantize_signed = QuantizeSigned,
       .quantize_in_groups = QuantizeInGroups,
       .rms_norm = RmsNorm,
       .add_rms_norm = AddRmsNorm,
@@ -42,6 +43,7 @@ constexpr Kernels MakeKernels() {
       .softmax = Softmax,
       .attend_float32_pages = AttendPages<float>,
       .attend_bfloat16_pages = AttendPages<std::uint16_t>,
+      .attend_int8_pages = AttendPages<std::int8_t>,
   };
 }
 

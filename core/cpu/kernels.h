@@ -35,10 +35,12 @@ struct CachedJob {
   int group = 0;
   int head_dim = 0;
   float scale = 1;
-  float softcap = 0;              // 0: none
-  const void* keys = nullptr;     // of this head in block 0: [block_size][head_dim], float32 or
-  const void* values = nullptr;   // bfloat16; block b lies b * block_stride further on
-  std::int64_t block_stride = 0;  // values
+  float softcap = 0;                    // 0: none
+  const void* keys = nullptr;           // of this head in block 0: [block_size][head_dim]
+  const void* values = nullptr;         // the same
+  const float* key_scales = nullptr;    // int8: of this head in block 0: [block_size]; else null
+  const float* value_scales = nullptr;  // the same
+  std::int64_t block_stride = 0;        // from block to block, in rows of head_dim values
   const std::int32_t* block_table = nullptr;  // of the sequence
   int block_size = 0;
   int first = 0, last = 0;  // the positions [first, last) are seen; at least one
@@ -68,8 +70,10 @@ struct Kernels {
   // Returns the scale, max |x| / 127 (of at least 1e-30, so never zero): x = (byte - 128) * scale.
   // Writes 128 from count to `padded`. NaN and infinities give a scale that hands them on.
   float (*quantize)(const float* x, int count, int padded, std::uint8_t* out);
-  // The same to signed bytes, without padding, and -8 times the sum of each group of kInt4Group of
-  // them: what the 8 in int4's values + 8 adds too much.
+  // The same to signed bytes, without padding: x = byte * scale.
+  float (*quantize_signed)(const float* x, int count, std::int8_t* out);
+  // The same, and -8 times the sum of each group of kInt4Group bytes: what the 8 in int4's
+  // values + 8 adds too much.
   float (*quantize_in_groups)(const float* x, int count, std::int8_t* out,
                               std::int32_t* corrections);
 
@@ -98,6 +102,7 @@ struct Kernels {
 
   void (*attend_float32_pages)(const CachedJob& job);
   void (*attend_bfloat16_pages)(const CachedJob& job);
+  void (*attend_int8_pages)(const CachedJob& job);
 };
 
 // REQUIRES: isa is at most DetectIsa(), and not kReference.

@@ -14,27 +14,35 @@ namespace {
 
 inline Vector LoadValues(const float* p) { return Vector::Load(p); }
 inline Vector LoadValues(const std::uint16_t* p) { return Vector::LoadBfloat16(p); }
-inline Vector LoadFirstValues(const float* p, int count) { return Vector::LoadFirst(p, count); }
-inline Vector LoadFirstValues(const std::uint16_t* p, int count) {
-  std::uint16_t whole[Vector::kWidth] = {};
+inline Vector LoadValues(const std::int8_t* p) { return Vector::LoadInt8(p); }
+template <typename Value>
+inline Vector LoadFirstValues(const Value* p, int count) {
+  Value whole[Vector::kWidth] = {};
   for (int i = 0; i < count; ++i) {
     whole[i] = p[i];
   }
-  return Vector::LoadBfloat16(whole);
+  return LoadValues(whole);
 }
 
-// Calls body(row, position - first) for the rows of the seen positions, in ascending order.
-template <typename Value, typename Body>
-inline void ForEachRow(const CachedJob& job, const void* pages, const Body& body) {
+// Calls body(row, position - first) for the seen positions, in ascending order; `row` counts the
+// rows of head_dim values from block 0 on.
+template <typename Body>
+inline void ForEachRow(const CachedJob& job, const Body& body) {
   for (int position = job.first; position < job.last;) {
     const int block = position / job.block_size;
     const int end =
         job.last < (block + 1) * job.block_size ? job.last : (block + 1) * job.block_size;
-    const Value* page =
-        static_cast<const Value*>(pages) + job.block_table[block] * job.block_stride;
+    const std::int64_t page = job.block_table[block] * job.block_stride;
     for (; position < end; ++position) {
-      body(page + std::int64_t{position % job.block_size} * job.head_dim, position - job.first);
+      body(page + position % job.block_size, position - job.first);
     }
+  }
+}
+
+// Multiplies what belongs to each position by the scale of its row, where rows have one.
+inline void ApplyScales(const CachedJob& job, const float* scales) {
+  if (scales != nullptr) {
+    ForEachRow(job, [&](std::int64_t row, int i) { job.scores[i] *= scales[row]; });
   }
 }
 
@@ -59,10 +67,12 @@ inline void SumValues(const CachedJob& job, int first, float* out) {
   for (Vector& sum : sums) {
     sum = Vector::Zero();
   }
-  ForEachRow<Value>(job, job.values, [&](const Value* row, int i) {
+  const Value* const values = static_cast<const Value*>(job.values) + first;
+  ForEachRow(job, [&](std::int64_t row, int i) {
+    const Value* const own = values + row * job.head_dim;
     const Vector weight = Vector::All(job.scores[i]);
     for (int k = 0; k < kVectors; ++k) {
-      sums[k] = Vector::MultiplyAdd(weight, LoadValues(row + first + k * Vector::kWidth), sums[k]);
+      sums[k] = Vector::MultiplyAdd(weight, LoadValues(own + k * Vector::kWidth), sums[k]);
     }
   });
   for (int k = 0; k < kVectors; ++k) {
@@ -74,8 +84,10 @@ template <typename Value>
 inline void SumLastValues(const CachedJob& job, int first, float* out) {
   const int rest = job.head_dim - first;
   Vector sum = Vector::Zero();
-  ForEachRow<Value>(job, job.values, [&](const Value* row, int i) {
-    sum = Vector::MultiplyAdd(Vector::All(job.scores[i]), LoadFirstValues(row + first, rest), sum);
+  const Value* const values = static_cast<const Value*>(job.values) + first;
+  ForEachRow(job, [&](std::int64_t row, int i) {
+    sum = Vector::MultiplyAdd(Vector::All(job.scores[i]),
+                              LoadFirstValues(values + row * job.head_dim, rest), sum);
   });
   sum.StoreFirst(out + first, rest);
 }
@@ -86,10 +98,13 @@ void AttendPages(const CachedJob& job) {
   for (int head = 0; head < job.group; ++head) {
     const float* query = job.queries + head * job.head_dim;
     float* out = job.out + head * job.head_dim;
-    ForEachRow<Value>(job, job.keys, [&](const Value* row, int i) {
-      job.scores[i] = Dot(query, row, job.head_dim);
+    const Value* const keys = static_cast<const Value*>(job.keys);
+    ForEachRow(job, [&](std::int64_t row, int i) {
+      job.scores[i] = Dot(query, keys + row * job.head_dim, job.head_dim);
     });
+    ApplyScales(job, job.key_scales);
     Softmax(count, count, job.scale, job.softcap, job.scores);
+    ApplyScales(job, job.value_scales);
     int first = 0;
     for (; first + 8 * Vector::kWidth <= job.head_dim; first += 8 * Vector::kWidth) {
       SumValues<Value, 8>(job, first, out);

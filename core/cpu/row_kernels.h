@@ -53,12 +53,17 @@ float Quantize(const float* x, int count, int padded, std::uint8_t* out) {
   return scale;
 }
 
-float QuantizeInGroups(const float* x, int count, std::int8_t* out, std::int32_t* corrections) {
+float QuantizeSigned(const float* x, int count, std::int8_t* out) {
   const float scale = ScaleOf(x, count);
   const Vector divisor = Vector::All(scale);
   ForEachVector(x, count, [&](Vector v, int first, int width) {
     (v / divisor).Rounded().StoreBytes(reinterpret_cast<std::uint8_t*>(out) + first, width);
   });
+  return scale;
+}
+
+float QuantizeInGroups(const float* x, int count, std::int8_t* out, std::int32_t* corrections) {
+  const float scale = QuantizeSigned(x, count, out);
   constexpr int kGroup = static_cast<int>(kInt4Group);
   for (int group = 0; group < count / kGroup; ++group) {
     std::int32_t sum = 0;

@@ -25,11 +25,21 @@ std::int64_t NumberIn(const char* path) {
   return file >> value ? value : -1;
 }
 
+// "256 x 2 bytes", "(256 x 1 + 4) bytes".
+std::string BytesPerRow(const Architecture& model, const KvCacheRequest& request) {
+  const std::string values =
+      std::to_string(model.head_dim) + " x " + std::to_string(request.bytes_per_value);
+  return request.bytes_per_scale == 0
+             ? values + " bytes"
+             : "(" + values + " + " + std::to_string(request.bytes_per_scale) + ") bytes";
+}
+
 }  // namespace
 
 std::int64_t KvBytesPerBlock(const Architecture& model, const KvCacheRequest& request) {
-  return std::int64_t{2} * model.layers * model.kv_heads * model.head_dim *
-         request.bytes_per_value * request.block_size;
+  const std::int64_t bytes_per_row =
+      std::int64_t{model.head_dim} * request.bytes_per_value + request.bytes_per_scale;
+  return 2 * bytes_per_row * model.layers * model.kv_heads * request.block_size;
 }
 
 StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest& request) {
@@ -49,10 +59,9 @@ StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest
   }
   std::ostringstream text;
   text << blocks << " blocks of " << request.block_size << " positions, 2 x " << model.layers
-       << " layers x " << model.kv_heads << " heads x " << model.head_dim << " x "
-       << request.bytes_per_value << " bytes x " << request.block_size << " = "
-       << Mib(plan.bytes_per_block) << " each, " << Mib(blocks * plan.bytes_per_block)
-       << " together; ";
+       << " layers x " << model.kv_heads << " heads x " << BytesPerRow(model, request) << " x "
+       << request.block_size << " = " << Mib(plan.bytes_per_block) << " each, "
+       << Mib(blocks * plan.bytes_per_block) << " together; ";
   if (derived) {
     text << "half of the " << Mib(request.available_bytes) << " available, at most "
          << request.max_sequences << " sequences of " << model.max_positions << " positions";

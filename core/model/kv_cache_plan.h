@@ -14,6 +14,7 @@ namespace paligemma {
 struct KvCacheRequest {
   int block_size = 16;  // token positions
   int bytes_per_value = 4;
+  int bytes_per_scale = 0;           // of one position and head; 0: values without one
   std::int64_t budget_bytes = 0;     // > 0: use this much; 0: derive it
   std::int64_t available_bytes = 0;  // free on the device, weights already there
   int max_sequences = 64;            // that run at the same time

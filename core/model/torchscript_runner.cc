@@ -28,11 +28,18 @@ StatusOr<at::ScalarType> KvType(const TorchScriptRunner::Options& options) {
   if (options.kv_dtype == "bfloat16") {
     return at::kBFloat16;
   }
+  if (options.kv_dtype == "int8") {
+    return at::kChar;
+  }
   if (options.kv_dtype == "auto") {
     return options.manifest.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   }
-  return InvalidField("kv-cache-dtype", options.kv_dtype, "auto, float32 or bfloat16",
+  return InvalidField("kv-cache-dtype", options.kv_dtype, "auto, float32, bfloat16 or int8",
                       "is not supported");
+}
+
+const char* KvTypeName(at::ScalarType type) {
+  return type == at::kFloat ? "float32" : type == at::kBFloat16 ? "bfloat16" : "int8";
 }
 
 Status CheckOptions(const TorchScriptRunner::Options& options) {
@@ -53,10 +60,11 @@ at::Tensor Ints(const std::vector<std::int32_t>& values, c10::Device device) {
   return tensor.to(device);
 }
 
-StatusOr<KvCachePlan> PlanFor(const TorchScriptRunner::Options& options, int bytes_per_value) {
+StatusOr<KvCachePlan> PlanFor(const TorchScriptRunner::Options& options, at::ScalarType type) {
   KvCacheRequest request;
   request.block_size = options.kv_block_size;
-  request.bytes_per_value = bytes_per_value;
+  request.bytes_per_value = static_cast<int>(c10::elementSize(type));
+  request.bytes_per_scale = type == at::kChar ? sizeof(float) : 0;
   request.max_sequences = options.max_sequences;
   request.budget_bytes = options.kv_cache_bytes;
   if (options.num_kv_blocks > 0) {
@@ -99,14 +107,16 @@ class TorchScriptRunner::Impl {
   // Makes the KV tensors, which wait for the weights: what is free is then known.
   Status AllocateKv() {
     PG_ASSIGN_OR_RETURN(const at::ScalarType type, KvType(options_));
-    PG_ASSIGN_OR_RETURN(summary_.kv, PlanFor(options_, static_cast<int>(c10::elementSize(type))));
-    summary_.kv_dtype = type == at::kFloat ? "float32" : "bfloat16";
+    PG_ASSIGN_OR_RETURN(summary_.kv, PlanFor(options_, type));
+    summary_.kv_dtype = KvTypeName(type);
     const Architecture& model = options_.manifest.architecture;
     // Never cleared: no page is read before it is written.
-    kv_ = at::empty({model.layers, 2, summary_.kv.num_blocks, model.kv_heads,
-                     options_.kv_block_size, model.head_dim},
-                    at::TensorOptions(type).device(device_));
-    kv_scale_ = at::empty({0}, at::TensorOptions(at::kFloat).device(device_));
+    std::vector<std::int64_t> rows = {model.layers, 2, summary_.kv.num_blocks, model.kv_heads,
+                                      options_.kv_block_size};
+    const at::TensorOptions floats = at::TensorOptions(at::kFloat).device(device_);
+    kv_scale_ = type == at::kChar ? at::empty(rows, floats) : at::empty({0}, floats);
+    rows.push_back(model.head_dim);
+    kv_ = at::empty(rows, floats.dtype(type));
     return OkStatus();
   }
 
@@ -187,7 +197,7 @@ class TorchScriptRunner::Impl {
   torch::jit::Module decoder_;
   ImageCache images_;
   at::Tensor kv_;        // [L,2,blocks,kv_heads,B,head_dim]
-  at::Tensor kv_scale_;  // empty
+  at::Tensor kv_scale_;  // int8: [L,2,blocks,kv_heads,B]; else empty
   std::vector<TokenId> previous_tokens_;
   std::deque<StepResult> results_;
   ModelSummary summary_;

@@ -22,15 +22,24 @@ def random_bundle(output: Path, flag: str) -> Path:
     return output
 
 
-@pytest.mark.parametrize("flag", ["--dtype=bfloat16", "--quantize=int8", "--quantize=int4", "--quantize=fp8"])
-def test_every_case_answers_the_same_alone_and_among_neighbours(tmp_path: Path, flag: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "kv_dtype"),
+    [
+        ("--dtype=bfloat16", "auto"),
+        ("--quantize=int8", "auto"),
+        ("--quantize=int8", "int8"),
+        ("--quantize=int4", "auto"),
+        ("--quantize=fp8", "auto"),
+    ],
+)
+def test_every_case_answers_the_same_alone_and_among_neighbours(tmp_path: Path, flag: str, kv_dtype: str) -> None:
     bundle, cases = random_bundle(tmp_path / "bundle", flag), serving.golden_cases()
 
     def tokens(case: dict) -> list[int]:
         request = serving.generate_request(case)
         return list(server.client.send(request).candidates[0].token_ids)
 
-    with serving.Server(bundle) as server:
+    with serving.Server(bundle, f"--kv-cache-dtype={kv_dtype}") as server:
         alone = [tokens(case) for case in cases]
         assert len({tuple(ids) for ids in alone}) > len(cases) // 2
         with ThreadPoolExecutor(16) as pool:

@@ -63,8 +63,8 @@ class OverGrpc:
 
 
 @contextmanager
-def served(server: Path, bundle: Path) -> Iterator[str]:
-    """The address of a server on `bundle`, which ends with the block."""
+def served(server: Path, bundle: Path, *flags: str) -> Iterator[str]:
+    """The address of a server on `bundle` with `flags`, which ends with the block."""
     ports = []
     for _ in range(2):
         with socket.socket() as probe:
@@ -73,8 +73,8 @@ def served(server: Path, bundle: Path) -> Iterator[str]:
     address, http = (f"127.0.0.1:{port}" for port in ports)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PALIGEMMA_")}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([server, f"--model={bundle}", f"--listen={address}", f"--http-listen={http}"],
-                                   stdout=log, stderr=log, env=environment)
+        command = [server, f"--model={bundle}", f"--listen={address}", f"--http-listen={http}", *flags]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             if not _ready(process, http):
                 log.seek(0)

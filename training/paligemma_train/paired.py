@@ -25,8 +25,8 @@ def score(row: Row, case: Case, reply: Reply) -> float:
     return values[0] if values else 0.0
 
 
-def answers(server: Path, bundle: Path, found: list[list[Case]]) -> list[list[Reply]]:
-    with served(server, bundle) as address, Client(address, timeout=120) as client:
+def answers(server: Path, bundle: Path, found: list[list[Case]], *flags: str) -> list[list[Reply]]:
+    with served(server, bundle, *flags) as address, Client(address, timeout=120) as client:
         ask = OverGrpc(client)
         replies = [ask(cases) for cases in found]
     if ask.failures:
@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--master", type=Path, required=True, help="the bundle that the others are compared with")
     parser.add_argument("--cases", type=int, default=320, help="for each of the rows")
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--flags", default="", help="of the servers of the other bundles")
     parser.add_argument("bundles", type=Path, nargs="+")
     options = parser.parse_args()
     found = [evaluate.cases(row, options.cases, options.seed) for row in ROWS]
@@ -53,7 +54,7 @@ def main() -> int:
     print(f"{options.master}: {100 * before.mean():.2f} points over {before.size} cases\n\n"
           "| bundle | difference, points | same score |\n|---|---|---|", flush=True)
     for bundle in options.bundles:
-        after = _scores(found, answers(options.server, bundle, found))
+        after = _scores(found, answers(options.server, bundle, found, *options.flags.split()))
         print(f"| {bundle.name} | {told(after - before)} | {100 * (after == before).mean():.1f} % |", flush=True)
     return 0
 

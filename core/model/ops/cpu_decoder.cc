@@ -9,6 +9,7 @@
 #include "core/cpu/kernels.h"
 #include "core/cpu/product.h"
 #include "core/model/ops/cpu_kernels.h"
+#include "core/model/ops/layer_pages.h"
 #include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
@@ -50,52 +51,22 @@ Tensor Product(const cpu::Context& context, const cpu::Activations& x, const cpu
   return y;
 }
 
-// One layer's keys and values, [blocks,kv_heads,B,d] each.
-struct LayerPages {
-  char* keys;
-  char* values;
-  bool bfloat16;
-  std::int64_t kv_heads, block_size, head_dim;
-
-  LayerPages(const Tensor& kv, std::int64_t layer)
-      : bfloat16(kv.scalar_type() == at::kBFloat16),
-        kv_heads(kv.size(3)),
-        block_size(kv.size(4)),
-        head_dim(kv.size(5)) {
-    const std::int64_t bytes = kv.stride(1) * kv.element_size();
-    keys = static_cast<char*>(kv.mutable_data_ptr()) + layer * 2 * bytes;
-    values = keys + bytes;
-  }
-
-  void Write(const cpu::Kernels& kernels, const float* x, std::int64_t slot, std::int64_t head,
-             char* pages) const {
-    const std::int64_t cell =
-        ((slot / block_size * kv_heads + head) * block_size + slot % block_size) * head_dim;
-    if (bfloat16) {
-      kernels.to_bfloat16(x, static_cast<int>(head_dim), static_cast<int>(head_dim),
-                          reinterpret_cast<std::uint16_t*>(pages) + cell);
-    } else {
-      std::copy_n(x, head_dim, reinterpret_cast<float*>(pages) + cell);
-    }
-  }
-};
-
-// Rotates queries and keys of a row [heads + 2 kv_heads, d], rounds what pages would round (a
-// prompt sees what later rows will read), and writes keys and values to the row's slot.
+// Rotates queries and keys of a row [heads + 2 kv_heads, d] and writes keys and values to the row's
+// slot. With bfloat16 pages a prompt sees what later rows will read; with int8 ones its own values
+// as they are.
 void RotateAndWrite(const cpu::Kernels& kernels, const float* rope, std::int64_t heads,
                     const LayerPages& pages, int slot, float* row) {
-  const std::int64_t dim = pages.head_dim, kv_heads = pages.kv_heads;
+  const std::int64_t dim = pages.head_dim(), kv_heads = pages.kv_heads();
   for (std::int64_t head = 0; head < heads + kv_heads; ++head) {
     kernels.rotate(rope, rope + dim / 2, static_cast<int>(dim / 2), row + head * dim);
   }
   float* keys = row + heads * dim;
   float* values = keys + kv_heads * dim;
-  if (pages.bfloat16) {
+  if (pages.type() == cpu::PageType::kBfloat16) {
     kernels.round_to_bfloat16(static_cast<int>(2 * kv_heads * dim), keys);
   }
-  for (std::int64_t head = 0; slot >= 0 && head < kv_heads; ++head) {
-    pages.Write(kernels, keys + head * dim, slot, head, pages.keys);
-    pages.Write(kernels, values + head * dim, slot, head, pages.values);
+  if (slot >= 0) {
+    pages.Write(kernels, keys, values, slot);
   }
 }
 
@@ -151,15 +122,8 @@ Tensor Mix(const cpu::Context& context, const cpu::AttentionShape& shape, const 
                       out + i * queries});
     }
   }
-  cpu::AttendCached(context, shape,
-                    {pages.keys, pages.values, pages.bfloat16, static_cast<int>(pages.block_size)},
-                    rows);
+  cpu::AttendCached(context, shape, pages.View(), rows);
   return mixed;
-}
-
-bool HasPlainPages(const Tensor& kv) {
-  return kv.is_contiguous() &&
-         (kv.scalar_type() == at::kFloat || kv.scalar_type() == at::kBFloat16);
 }
 
 }  // namespace
@@ -173,7 +137,7 @@ Tensors2 CpuAttention(const Tensor& h0, const Tensor& y, const Tensor& y_norm, c
                       const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
                       std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, double eps,
                       double scale, double softcap, std::int64_t window) {
-  if (!IsPacked(qkv) || !IsPacked(out) || !adapters.empty() || !HasPlainPages(kv)) {
+  if (!IsPacked(qkv) || !IsPacked(out) || !adapters.empty() || !LayerPages::Takes(kv, kv_scale)) {
     return attention(h0, y, y_norm, norm, qkv, qkv_scale, qkv_aux, out, out_scale, out_aux, rope,
                      kv, kv_scale, slots, prefill_start, prefill_lengths, block_table, context,
                      rows, adapters, adapter_index, layer, heads, kv_heads, head_dim, eps, scale,
@@ -185,7 +149,7 @@ Tensors2 CpuAttention(const Tensor& h0, const Tensor& y, const Tensor& y_norm, c
   const cpu::PackedMatrix back = ViewOf(out, out_scale, out_aux);
   Normed normed = AddAndNorm(threads, h0, y, y_norm, norm, eps, in.encoding);
   Tensor projected = Product(threads, normed.x, in, h0.options());
-  const LayerPages pages(kv, layer);
+  const LayerPages pages(kv, kv_scale, layer);
   const std::int64_t stride = projected.size(1);
   auto* own = projected.mutable_data_ptr<float>();
   threads.Run(static_cast<int>(projected.size(0)), [&](int row) {

@@ -80,21 +80,30 @@ struct PromptCase {
 
 // The pages of one sequence, its blocks scattered.
 struct PagesCase {
-  PagesCase(const AttentionShape& shape, int length, int block_size, bool bfloat16, int seed)
-      : shape(shape), length(length), block_size(block_size), bfloat16(bfloat16) {
+  PagesCase(const AttentionShape& shape, int length, int block_size, PageType type, int seed)
+      : shape(shape), length(length), block_size(block_size), type(type) {
     const int blocks = (length + block_size - 1) / block_size;
     for (int i = 0; i < blocks; ++i) table.push_back((i * 7 + 3) % (blocks * 7 + 3));
     const std::int64_t block = shape.kv_heads * block_size * shape.head_dim;
-    keys = RandomPages((blocks * 7 + 3) * block, seed);
-    values = RandomPages((blocks * 7 + 3) * block, seed + 1);
+    keys = RandomPages((blocks * 7 + 3) * block, seed, &key_bytes, &key_scales);
+    values = RandomPages((blocks * 7 + 3) * block, seed + 1, &value_bytes, &value_scales);
     queries = RandomValues(shape.heads * shape.head_dim, seed + 2);
   }
 
-  // Rounded, so that both types hold the same.
-  std::vector<float> RandomPages(std::int64_t count, int seed) const {
+  // Rounded to what pages of the type hold; for int8 also what they hold.
+  std::vector<float> RandomPages(std::int64_t count, int seed, std::vector<std::int8_t>* bytes,
+                                 std::vector<float>* scales) const {
     std::vector<float> pages = RandomValues(count, seed);
-    for (float& value : pages) {
-      value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff0000u);
+    if (type != PageType::kInt8) {
+      for (float& value : pages) {
+        value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff0000u);
+      }
+      return pages;
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i % shape.head_dim == 0) scales->push_back(0.02f + std::abs(pages[i]) * 0.01f);
+      bytes->push_back(static_cast<std::int8_t>(std::lround(pages[i] * 25)));
+      pages[i] = static_cast<float>(bytes->back()) * scales->back();
     }
     return pages;
   }
@@ -112,8 +121,14 @@ struct PagesCase {
   std::vector<float> Run(const Context& context, int first, int last, int copies = 1) const {
     const std::vector<std::uint16_t> half_keys = UpperHalves(keys),
                                      half_values = UpperHalves(values);
-    Pages pages{keys.data(), values.data(), bfloat16, block_size};
-    if (bfloat16) pages.keys = half_keys.data(), pages.values = half_values.data();
+    Pages pages{keys.data(), values.data(), nullptr, nullptr, type, block_size};
+    if (type == PageType::kBfloat16) {
+      pages.keys = half_keys.data();
+      pages.values = half_values.data();
+    } else if (type == PageType::kInt8) {
+      pages = {key_bytes.data(), value_bytes.data(), key_scales.data(), value_scales.data(), type,
+               block_size};
+    }
     const int width = shape.heads * shape.head_dim;
     std::vector<float> out(width * copies, std::numeric_limits<float>::quiet_NaN());
     std::vector<CachedRow> rows;
@@ -126,9 +141,11 @@ struct PagesCase {
 
   const AttentionShape shape;
   const int length, block_size;
-  const bool bfloat16;
+  const PageType type;
   std::vector<std::int32_t> table;
   std::vector<float> keys, values, queries;
+  std::vector<std::int8_t> key_bytes, value_bytes;
+  std::vector<float> key_scales, value_scales;
 };
 
 class AttentionTest : public ::testing::TestWithParam<Isa> {
@@ -142,6 +159,8 @@ INSTANTIATE_TEST_SUITE_P(EveryIsa, AttentionTest, ::testing::ValuesIn(AvailableI
                            std::erase(name, '-');
                            return name;
                          });
+
+constexpr PageType kPageTypes[] = {PageType::kFloat32, PageType::kBfloat16, PageType::kInt8};
 
 const AttentionShape kShapes[] = {
     {8, 4, 256, 0.0625f, 50}, {3, 3, 72, 0.118f, 0}, {4, 2, 128, 0.09f, 50}, {2, 1, 8, 1, 2}};
@@ -190,9 +209,9 @@ TEST_P(AttentionTest, APromptsRowDoesNotDependOnWhichOthersAreAsked) {
 
 TEST_P(AttentionTest, CachedRowsMatchPlainLoops) {
   for (const AttentionShape& shape : kShapes) {
-    for (const bool bfloat16 : {false, true}) {
+    for (const PageType type : kPageTypes) {
       for (const auto& [first, last] : {std::pair{0, 1}, {0, 16}, {0, 37}, {20, 37}, {36, 37}}) {
-        const PagesCase pages(shape, 37, 16, bfloat16, last);
+        const PagesCase pages(shape, 37, 16, type, last);
         const std::vector<float> out = pages.Run(Alone(), first, last);
         const int dim = shape.head_dim, skipped = first;
         for (int head = 0; head < shape.heads; ++head) {
@@ -213,12 +232,14 @@ TEST_P(AttentionTest, CachedRowsMatchPlainLoops) {
 }
 
 TEST_P(AttentionTest, ACachedRowIsTheSameInAnyBatchAndARowWithoutKeysIsZero) {
-  const PagesCase pages({4, 2, 72, 0.1f, 50}, 50, 8, true, 5);
-  ThreadPool pool(3);
-  const std::vector<float> alone = pages.Run(Alone(), 0, 50);
-  const std::vector<float> batch = pages.Run({GetParam(), &pool}, 0, 50, 9);
-  for (std::size_t i = 0; i < batch.size(); ++i) ASSERT_EQ(batch[i], alone[i % alone.size()]);
-  EXPECT_THAT(pages.Run(Alone(), 0, 0), Each(0.f));
+  for (const PageType type : kPageTypes) {
+    const PagesCase pages({4, 2, 72, 0.1f, 50}, 50, 8, type, 5);
+    ThreadPool pool(3);
+    const std::vector<float> alone = pages.Run(Alone(), 0, 50);
+    const std::vector<float> batch = pages.Run({GetParam(), &pool}, 0, 50, 9);
+    for (std::size_t i = 0; i < batch.size(); ++i) ASSERT_EQ(batch[i], alone[i % alone.size()]);
+    EXPECT_THAT(pages.Run(Alone(), 0, 0), Each(0.f));
+  }
 }
 
 }  // namespace

@@ -10,12 +10,15 @@
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/round.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 
 #include <limits>
 
+#include "core/model/ops/layer_pages.h"
 #include "core/model/ops/packed.h"
 
 namespace paligemma::ops {
@@ -66,11 +69,21 @@ struct AttentionStep {
   explicit AttentionStep(at::ScalarType type, at::ScalarType kv_type)
       : qkv((kHeads + 2 * kKvHeads) * kDim, kHidden, type),
         out(kHidden, kHeads * kDim, type),
-        kv(at::randn({2, 2, 9, kKvHeads, kBlock, kDim}).to(kv_type)) {}
+        kv((at::randn({2, 2, 9, kKvHeads, kBlock, kDim}) * (kv_type == at::kChar ? 30 : 1))
+               .to(kv_type)),
+        kv_scale(kv_type == at::kChar ? at::rand({2, 2, 9, kKvHeads, kBlock}) * 0.05 : None()) {}
 
-  // Returns h and y; `pages` becomes what the step leaves in the cache.
+  // Returns h and y; `pages` becomes what the step leaves in the cache, as float32.
   Tensors2 Run(bool packed, const Tensor& rows, int window, Tensor* pages) const {
-    *pages = kv.clone();
+    const Tensor own_kv = kv.clone(), own_scale = kv_scale.clone();
+    const Tensors2 result = Run(packed, rows, window, own_kv, own_scale);
+    *pages = own_kv.to(at::kFloat);
+    if (own_scale.numel() > 0) *pages *= own_scale.unsqueeze(-1);
+    return result;
+  }
+
+  Tensors2 Run(bool packed, const Tensor& rows, int window, const Tensor& own_kv,
+               const Tensor& own_scale) const {
     const Tensor positions = at::tensor({0, 1, 2, 3, 4, 0, 1, 2, 6, 0}, at::kInt);
     const Tensor slots = at::tensor({4, 5, 6, 7, 8, 20, 21, -1, 30, -1}, at::kInt);
     const Tensor table = at::tensor({5, 7, 1, 0}, at::kInt).view({2, 2});
@@ -78,20 +91,20 @@ struct AttentionStep {
         h, y, y_norm, norm, packed ? qkv.packed.data : qkv.data,
         packed ? qkv.packed.scale : qkv.scale, packed ? qkv.packed.aux : None(),
         packed ? out.packed.data : out.data, packed ? out.packed.scale : out.scale,
-        packed ? out.packed.aux : None(), rope(positions, kDim, 10000), *pages, None(), slots,
+        packed ? out.packed.aux : None(), rope(positions, kDim, 10000), own_kv, own_scale, slots,
         at::tensor({0, 5, 8}, at::kInt), std::vector<std::int64_t>{5, 3}, table,
         at::tensor({7, 0}, at::kInt), rows, TensorList(), None(), 1, kHeads, kKvHeads, kDim, 1e-6,
         0.2, 50, window);
   }
 
   Matrix qkv, out;
-  Tensor kv, h = at::randn({10, kHidden}), y = at::randn({10, kHidden});
+  Tensor kv, kv_scale, h = at::randn({10, kHidden}), y = at::randn({10, kHidden});
   Tensor y_norm = at::randn({kHidden}), norm = at::randn({kHidden});
 };
 
 TEST_P(CpuKernelsTest, AttentionMatchesTheReference) {
   for (const auto type : kTypes) {
-    for (const auto kv_type : {at::kFloat, at::kBFloat16}) {
+    for (const auto kv_type : {at::kFloat, at::kBFloat16, at::kChar}) {
       const AttentionStep step(type, kv_type);
       // Roundings of activations differ where the norm's last bit does.
       const double tolerance = type == at::kFloat && kv_type == at::kFloat ? 1e-5 : 3e-2;
@@ -102,10 +115,26 @@ TEST_P(CpuKernelsTest, AttentionMatchesTheReference) {
           const auto [expected_h, expected_y] = step.Run(false, rows, window, &expected_pages);
           EXPECT_LT(Difference(h, expected_h), 1e-6);
           EXPECT_LT(Difference(y, expected_y), tolerance) << type << " " << kv_type;
-          EXPECT_LT(Difference(pages.to(at::kFloat), expected_pages.to(at::kFloat)), tolerance);
+          EXPECT_LT(Difference(pages, expected_pages), tolerance);
         }
       }
     }
+  }
+}
+
+TEST_P(CpuKernelsTest, Int8PagesAreTheReferencesToTheBit) {
+  for (const std::int64_t dim : {8, 24, 72, 256}) {
+    const Tensor kv = at::zeros({1, 2, 3, 2, 4, dim}, at::kChar);
+    const Tensor scale = at::zeros({1, 2, 3, 2, 4});
+    const Tensor keys = at::randn({2, dim}), values = at::randn({2, dim}) * 1e-3;
+    const LayerPages pages(kv, scale, 0);
+    pages.Write(cpu::KernelsFor(GetParam()), keys.const_data_ptr<float>(),
+                values.const_data_ptr<float>(), 6);
+    const Tensor both = at::stack({keys, values});
+    const Tensor expected = both.abs().amax(-1) / 127.0;
+    EXPECT_TRUE(at::equal(scale.select(0, 0).select(1, 1).select(2, 2), expected));
+    EXPECT_TRUE(at::equal(kv.select(0, 0).select(1, 1).select(2, 2),
+                          at::round(both / expected.unsqueeze(-1)).to(at::kChar)));
   }
 }
 

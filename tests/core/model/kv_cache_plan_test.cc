@@ -26,6 +26,14 @@ TEST(KvCachePlanTest, CountsTheBytesOfABlock) {
   EXPECT_THAT(plan->arithmetic, HasSubstr("2 x 26 layers x 4 heads x 256 x 2 bytes x 16"));
 }
 
+TEST(KvCachePlanTest, CountsTheScalesOfInt8) {
+  const auto plan = PlanKvCache(
+      SmallManifest(), {.bytes_per_value = 1, .bytes_per_scale = 4, .budget_bytes = 1 << 30});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->bytes_per_block, 2 * 26 * 4 * (256 + 4) * 16);
+  EXPECT_THAT(plan->arithmetic, HasSubstr("x 4 heads x (256 x 1 + 4) bytes x 16"));
+}
+
 TEST(KvCachePlanTest, DerivesNoMoreThanTheSequencesCanUse) {
   const auto plan =
       PlanKvCache(SmallManifest(), {.available_bytes = std::int64_t{1} << 40, .max_sequences = 3});

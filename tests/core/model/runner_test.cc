@@ -36,11 +36,22 @@ class RunnerTest : public ::testing::Test {
     return options;
   }
 
+  std::vector<std::pair<GoldenSet, std::string>> EverySetWith(
+      std::initializer_list<const char*> kv_dtypes) const {
+    std::vector<std::pair<GoldenSet, std::string>> all;
+    for (const GoldenSet& set : sets_) {
+      for (const char* kv_dtype : kv_dtypes) all.emplace_back(set, kv_dtype);
+    }
+    return all;
+  }
+
   static std::unique_ptr<TorchScriptRunner> Load(const TorchScriptRunner::Options& options) {
     auto runner = TorchScriptRunner::Load(options);
     EXPECT_TRUE(runner.ok()) << runner.status().ToString();
     return runner.ok() ? *std::move(runner) : nullptr;
   }
+
+  static void ExpectTheSameBitsInABatch(TorchScriptRunner* runner, const GoldenSet& set);
 
   std::vector<GoldenSet> sets_;
 };
@@ -147,15 +158,23 @@ TEST_F(RunnerTest, BatchesChangeNoBitOfALogProbability) {
     GTEST_SKIP() << "GPU libraries choose kernels by the batch's size";
   }
   const GoldenSet& set = sets_.front();
-  const auto runner = Load(Options(set));
-  ASSERT_NE(runner, nullptr);
+  for (const char* kv_dtype : {"float32", "int8"}) {
+    TorchScriptRunner::Options options = Options(set);
+    options.kv_dtype = kv_dtype;
+    const auto runner = Load(options);
+    ASSERT_NE(runner, nullptr);
+    ExpectTheSameBitsInABatch(runner.get(), set);
+  }
+}
+
+void RunnerTest::ExpectTheSameBitsInABatch(TorchScriptRunner* runner, const GoldenSet& set) {
   std::vector<float> alone;
   std::vector<std::unique_ptr<Sequence>> sequences;
   const std::size_t count = std::min<std::size_t>(set.cases.size(), 9);
   for (std::size_t i = 0; i < count; ++i) {
     sequences.push_back(MakeSequence(set.cases[i], set.manifest));
     sequences.back()->sampling.logprobs = 2;
-    Driver driver(runner.get(), 1);
+    Driver driver(runner, 1);
     driver.Step({sequences.back().get()});
     driver.Step({sequences.back().get()});
     ASSERT_EQ(driver.last_outputs[0].top.size(), 2u);
@@ -163,7 +182,7 @@ TEST_F(RunnerTest, BatchesChangeNoBitOfALogProbability) {
     alone.push_back(driver.last_outputs[0].logprob);
     sequences.back()->output.clear();
   }
-  Driver driver(runner.get(), 10);
+  Driver driver(runner, 10);
   std::vector<Sequence*> all;
   for (const auto& sequence : sequences) all.push_back(sequence.get());
   driver.Step(all);
@@ -286,11 +305,33 @@ TEST_F(RunnerTest, AnImageOfTheWrongSizeFailsTheStepAndNothingElse) {
   EXPECT_EQ(Text(*sequence), set.cases.front().token_ids);
 }
 
-// Reported, not asserted: bfloat16 rounds, so the reference's float32 tokens may differ.
-TEST_F(RunnerTest, Bfloat16KvIsMeasured) {
-  for (const GoldenSet& set : sets_) {
+TEST_F(RunnerTest, APreemptedSequenceWithInt8PagesHasTheTokensItHasAlone) {
+  const GoldenSet& set = sets_.front();
+  TorchScriptRunner::Options options = Options(set);
+  options.kv_dtype = "int8";
+  const auto runner = Load(options);
+  ASSERT_NE(runner, nullptr);
+  EXPECT_EQ(runner->summary().kv_dtype, "int8");
+  for (std::size_t i = 0; i < set.cases.size(); ++i) {
+    const auto alone = MakeSequence(set.cases[i], set.manifest);
+    Driver(runner.get(), 1).Run({alone.get()});
+    const auto sequence = MakeSequence(set.cases[i], set.manifest);
+    const auto neighbour = MakeSequence(set.cases[(i + 1) % set.cases.size()], set.manifest);
+    Driver driver(runner.get(), 3);
+    for (std::size_t step = 0; step < alone->output.size() / 2; ++step) {
+      driver.Step({sequence.get()});
+    }
+    driver.Preempt(sequence.get());
+    driver.Run({sequence.get(), neighbour.get()});
+    EXPECT_EQ(sequence->output, alone->output) << set.cases[i].name;
+  }
+}
+
+// Reported, not asserted: these types round, so the reference's float32 tokens may differ.
+TEST_F(RunnerTest, NarrowKvIsMeasured) {
+  for (const auto& [set, kv_dtype] : EverySetWith({"bfloat16", "int8"})) {
     TorchScriptRunner::Options options = Options(set);
-    options.kv_dtype = "bfloat16";
+    options.kv_dtype = kv_dtype;
     const auto runner = Load(options);
     ASSERT_NE(runner, nullptr);
     int equal = 0;
@@ -300,7 +341,7 @@ TEST_F(RunnerTest, Bfloat16KvIsMeasured) {
       driver.Run({sequence.get()});
       equal += Text(*sequence) == golden.token_ids ? 1 : 0;
     }
-    std::cout << set.name << ": bfloat16 KV, " << equal << " of " << set.cases.size()
+    std::cout << set.name << ": " << kv_dtype << " KV, " << equal << " of " << set.cases.size()
               << " cases have the float32 reference's tokens\n";
   }
 }
