@@ -36,6 +36,7 @@ class Options:
     display_name: str = ""
     dtype: str | None = None
     quantization: str = "none"
+    vision_encoding: str | None = None
     resampling: str = "pillow_bicubic"
     padding: str = "squash"
     max_images: int = 1
@@ -79,7 +80,9 @@ def write(
     with atomic_directory(target) as growing:
         scratch = growing / "scratch"
         progress = Progress(f"converting {target.name}", total, enabled=not options.quiet)
-        converter = Converter(source, dtype, options.quantization, Scratch(scratch), progress)
+        converter = Converter(
+            source, dtype, options.quantization, Scratch(scratch), progress, options.vision_encoding
+        )
         for name, build in (("vision.pt", converter.vision), ("decoder.pt", converter.decoder)):
             module = build()
             progress.note(f"saving {name}")
@@ -135,7 +138,7 @@ def describe(
         "tokens": ids.block(),
         "dtype": dtype,
         "quantization": options.quantization,
-        "recipe": recipe(dtype, options.quantization),
+        "recipe": recipe(dtype, options.quantization, options.vision_encoding),
         "methods": methods,
         "limits": {
             "max_input_tokens": numbers.max_positions - output,

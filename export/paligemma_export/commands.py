@@ -91,7 +91,7 @@ def write_checkpoint(directory: Path, source: Source, model: bytes, quiet: bool)
 
 
 def quantize(arguments: argparse.Namespace) -> None:
-    """Quantises the decoder of a plain bundle; everything else stays as it is."""
+    """Quantises a plain bundle."""
     from paligemma_export.bundle_source import BundleSource
 
     path = Path(arguments.bundle)
@@ -104,6 +104,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         name=arguments.name or f"{content['name']}-{arguments.quantize}"[:63],
         display_name=content["display_name"],
         quantization=arguments.quantize,
+        vision_encoding=arguments.quantize_vision,
         resampling=content["image"]["resampling"],
         padding=content["image"]["padding"],
         max_images=content["image"]["max_count"],
@@ -143,12 +144,15 @@ def goldens(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> bundle.Options:
+    if arguments.quantize == "none" and arguments.quantize_vision:
+        raise ExportError("--quantize-vision goes with --quantize; without it all matrices are of --dtype")
     name = arguments.name or re.sub(r"[^-a-z0-9.]+", "-", Path(arguments.output).name.lower()).strip("-.")
     return bundle.Options(
         name=name or "paligemma2",
         display_name=arguments.display_name,
         dtype=arguments.dtype,
         quantization=arguments.quantize,
+        vision_encoding=arguments.quantize_vision,
         quiet=arguments.quiet,
     )
 

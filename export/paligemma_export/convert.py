@@ -17,9 +17,10 @@ from paligemma_export.scratch import Scratch
 from paligemma_export.source import Source, check_finite, slabs
 
 QUANTIZATIONS = ("none", "int8", "int4", "fp8", "mixed")
+VISION_ENCODINGS = ("bfloat16", "int8")
 
 # Which encoding the matrices of each part take. The embedding is the matrix of the logits too. The vision tower suffers
-# first from quantisation and is read once for an image, not for a token: bfloat16 does for it.
+# first from quantisation and is read once for an image, not for a token: bfloat16 does for it unless int8 is asked for.
 _RECIPES = {
     "int8": {"embedding": "int8", "attention": "int8", "mlp": "int8", "vision": "bfloat16"},
     "int4": {"embedding": "int8", "attention": "int4", "mlp": "int4", "vision": "bfloat16"},
@@ -28,23 +29,31 @@ _RECIPES = {
 }
 
 
-def recipe(dtype: str, quantization: str) -> dict[str, str]:
-    """The encoding of each part's matrices, as the manifest names it; everything else stays float32."""
-    return _RECIPES.get(quantization) or dict.fromkeys(RECIPE_PARTS, dtype)
+def recipe(dtype: str, quantization: str, vision: str | None = None) -> dict[str, str]:
+    """The encoding of each part's matrices, as the manifest names it; everything else stays float32.
+
+    `vision` replaces what the quantisation has for the tower.
+    """
+    encodings = dict(_RECIPES.get(quantization) or dict.fromkeys(RECIPE_PARTS, dtype))
+    if vision is not None:
+        encodings["vision"] = vision
+    return encodings
 
 
 @dataclass
 class Converter:
-    """Builds the modules of a source. `dtype` is the plain encoding of what is not quantised."""
+    """Builds the modules of a source. `dtype` is the plain encoding of what is not quantised; `vision_encoding` is
+    the tower's, if not the quantisation's own."""
 
     source: Source
     dtype: str
     quantization: str
     scratch: Scratch
     progress: Progress
+    vision_encoding: str | None = None
 
     def __post_init__(self) -> None:
-        self.encodings = recipe(self.dtype, self.quantization)
+        self.encodings = recipe(self.dtype, self.quantization, self.vision_encoding)
         numbers = self.source.architecture
         numbers.check()
         for part, widths in (

@@ -14,26 +14,27 @@ import pytest
 import serving
 
 
-def random_bundle(output: Path, flag: str) -> Path:
+def random_bundle(output: Path, flags: str) -> Path:
     """A bundle of a geometry whose widths suit every quantisation."""
-    command = [sys.executable, "-m", "paligemma_export", "random", "--geometry=tiny-b", f"--output={output}", flag]
+    command = [sys.executable, "-m", "paligemma_export", "random", "--geometry=tiny-b", f"--output={output}"]
+    command += flags.split()
     environment = {**os.environ, "PYTHONPATH": str(serving.ROOT / "export")}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
     return output
 
 
 @pytest.mark.parametrize(
-    ("flag", "kv_dtype"),
+    ("flags", "kv_dtype"),
     [
         ("--dtype=bfloat16", "auto"),
         ("--quantize=int8", "auto"),
-        ("--quantize=int8", "int8"),
+        ("--quantize=int8 --quantize-vision=int8", "int8"),
         ("--quantize=int4", "auto"),
         ("--quantize=fp8", "auto"),
     ],
 )
-def test_every_case_answers_the_same_alone_and_among_neighbours(tmp_path: Path, flag: str, kv_dtype: str) -> None:
-    bundle, cases = random_bundle(tmp_path / "bundle", flag), serving.golden_cases()
+def test_every_case_answers_the_same_alone_and_among_neighbours(tmp_path: Path, flags: str, kv_dtype: str) -> None:
+    bundle, cases = random_bundle(tmp_path / "bundle", flags), serving.golden_cases()
 
     def tokens(case: dict) -> list[int]:
         request = serving.generate_request(case)

@@ -58,21 +58,29 @@ def test_int4_reaches_the_largest_values_of_either_sign() -> None:
     assert torch.equal(nothing, torch.zeros(2, 64))
 
 
-@pytest.mark.parametrize("encoding", ["int8", "fp8", "int4", "mixed"])
-def test_quantised_bundles_run(tinies: dict[str, Tiny], encoding: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "tower"), [("int8", None), ("fp8", None), ("int4", None), ("mixed", None), ("int8", "int8")]
+)
+def test_quantised_bundles_run(
+    tinies: dict[str, Tiny], encoding: str, tower: str | None, tmp_path: Path
+) -> None:
     tiny = tinies["tiny-b"]
     source = BundleSource(tiny.bundle, tiny.manifest)
-    options = bundle.Options(name="q", quantization=encoding, languages=["en"], quiet=True)
+    options = bundle.Options(name="q", quantization=encoding, vision_encoding=tower, languages=["en"], quiet=True)
     model = (tiny.bundle / "tokenizer.model").read_bytes()
     content = bundle.write(tmp_path / "q", source, model, options)
-    assert content["quantization"] == encoding and content["recipe"]["vision"] == "bfloat16"
-    vision = load_module(tmp_path / "q", "vision.pt").state_dict()
-    assert {tensor.dtype for name, tensor in vision.items() if name.endswith(".data")} == {torch.bfloat16}
+    assert content["quantization"] == encoding and content["recipe"]["vision"] == (tower or "bfloat16")
+    vision = load_module(tmp_path / "q", "vision.pt")
+    assert {tensor.dtype for name, tensor in vision.state_dict().items() if name.endswith(".data")} == {
+        torch.int8 if tower == "int8" else torch.bfloat16
+    }
     case, numbers = tiny.cases[0], content["architecture"]
     runner = Runner(
         load_module(tmp_path / "q", "decoder.pt"), numbers["layers"], numbers["kv_heads"], numbers["head_dim"]
     )
     rows = tiny.vision(tiny.pixels[case["image"]])
+    own_rows = vision(tiny.pixels[case["image"]])
+    assert (own_rows - rows).norm() < (0.1 if tower == "int8" else 0.02) * rows.norm()
     answer = runner.generate(rows, case["prompt_ids"], 4, keep_logits=True)
     exact = tiny.runner().generate(rows, case["prompt_ids"], 1, keep_logits=True).logits[0]
     assert torch.nn.functional.cosine_similarity(answer.logits[0], exact, dim=0) > 0.7
