@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -68,7 +69,30 @@ void Log(spdlog::level::level_enum level, std::string_view message) {
   spdlog::log(level, "{}", message);
 }
 
-// Inside {"ts", "level", "msg": ...}: a JSON string for events, an object for requests.
+// The logger of requests, whose lines JsonFormatter knows by its name.
+constexpr char kRequests[] = "requests";
+
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
+// Lines for people. What a library or a client put into them can neither begin a line of its own
+// nor speak to the terminal.
+class TextFormatter : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    pattern_.format(message, out);
+    std::replace_if(out.begin(), out.end(), IsControl, ' ');
+    out.push_back('\n');
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<TextFormatter>();
+  }
+
+ private:
+  spdlog::pattern_formatter pattern_{"%Y-%m-%dT%H:%M:%S.%e %l %v", spdlog::pattern_time_type::local,
+                                     ""};
+};
+
+// {"ts", "level", "msg": ...}: an event is a JSON string, a request the members of an object.
 class JsonFormatter : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
@@ -76,7 +100,7 @@ class JsonFormatter : public spdlog::formatter {
     pattern_.format(message, head);
     std::string line(head.data(), head.size());
     const std::string_view text(message.payload.data(), message.payload.size());
-    if (text.starts_with("{")) {
+    if (message.logger_name == kRequests) {
       line.append(",").append(text.substr(1)).append("\n");
     } else {
       line.append(",\"msg\":").append(Dump(Json(std::string(text)))).append("}\n");
@@ -91,6 +115,19 @@ class JsonFormatter : public spdlog::formatter {
   spdlog::pattern_formatter pattern_{R"({"ts":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l")",
                                      spdlog::pattern_time_type::utc, ""};
 };
+
+// Whether a value needs no quotes in key=value.
+bool IsBare(std::string_view text) {
+  return !text.empty() && std::none_of(text.begin(), text.end(), [](char c) {
+    return IsControl(c) || c == ' ' || c == '"' || c == '=' || c == '\\';
+  });
+}
+
+bool IsHex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+bool IsZero(std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; }
 
 bool IsIdCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -108,10 +145,7 @@ std::string AccessRecordToText(const AccessRecord& record, bool with_content) {
   const Json json = ToJson(record, with_content);
   for (const auto& [key, value] : json.items()) {
     text.append(" ").append(key).append("=");
-    const bool bare =
-        value.is_string() &&
-        value.get_ref<const std::string&>().find_first_of(" \"=\t\r\n\\") == std::string::npos &&
-        !value.get_ref<const std::string&>().empty();
+    const bool bare = value.is_string() && IsBare(value.get_ref<const std::string&>());
     text += bare ? value.get<std::string>() : Dump(value);
   }
   return text;
@@ -120,7 +154,8 @@ std::string AccessRecordToText(const AccessRecord& record, bool with_content) {
 AccessLog::AccessLog(const ServerConfig& config)
     : json_(config.log_format == "json"),
       with_content_(config.log_content),
-      slow_(config.slow_request_threshold) {}
+      slow_(config.slow_request_threshold),
+      logger_(spdlog::default_logger()->clone(kRequests)) {}
 
 void AccessLog::Write(const AccessRecord& record) const {
   const bool slow = slow_.count() > 0 && record.duration > slow_;
@@ -131,18 +166,19 @@ void AccessLog::Write(const AccessRecord& record) const {
     Json line;
     line["msg"] = slow ? "slow request" : "request";
     line.update(json);
-    Log(level, Dump(line));
+    logger_->log(level, Dump(line));
   } else {
-    Log(level, (slow ? "slow " : "") + AccessRecordToText(record, with_content_));
+    logger_->log(level, (slow ? "slow " : "") + AccessRecordToText(record, with_content_));
   }
 }
 
 void SetUpLogging(const ServerConfig& config) {
-  auto logger = spdlog::stderr_logger_mt("paligemma");
+  auto logger = std::make_shared<spdlog::logger>("paligemma",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
   if (config.log_format == "json") {
     logger->set_formatter(std::make_unique<JsonFormatter>());
   } else {
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+    logger->set_formatter(std::make_unique<TextFormatter>());
   }
   logger->set_level(spdlog::level::from_str(config.log_level));
   logger->flush_on(spdlog::level::info);
@@ -155,15 +191,16 @@ void LogError(std::string_view message) { Log(spdlog::level::err, message); }
 void FlushLog() { spdlog::default_logger()->flush(); }
 
 std::string TraceIdOf(std::string_view traceparent) {
-  // version "-" trace id "-" parent id "-" flags
-  if (traceparent.size() < 55 || traceparent[2] != '-' || traceparent[35] != '-') return "";
-  const std::string_view id = traceparent.substr(3, 32);
-  bool zero = true;
-  for (const char c : id) {
-    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return "";
-    zero = zero && c == '0';
-  }
-  return zero ? "" : std::string(id);
+  // version "-" trace id "-" parent id "-" flags; what a later version adds begins with "-".
+  constexpr size_t kSize = 55;
+  if (traceparent.size() < kSize) return "";
+  const std::string_view version = traceparent.substr(0, 2), id = traceparent.substr(3, 32),
+                         parent = traceparent.substr(36, 16), flags = traceparent.substr(53, 2);
+  if (traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-') return "";
+  if (!IsHex(version) || !IsHex(id) || !IsHex(parent) || !IsHex(flags)) return "";
+  if (version == "ff" || IsZero(id) || IsZero(parent)) return "";
+  if (traceparent.size() > kSize && (version == "00" || traceparent[kSize] != '-')) return "";
+  return std::string(id);
 }
 
 std::string RequestIdOr(const std::string& given) {

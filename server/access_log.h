@@ -7,12 +7,17 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "core/base/status.h"
 #include "core/request/request.h"
 #include "server/server_config.h"
+
+namespace spdlog {
+class logger;
+}  // namespace spdlog
 
 namespace paligemma {
 
@@ -33,6 +38,7 @@ std::string AccessRecordToJson(const AccessRecord& record, bool with_content);
 // The same as key=value pairs.
 std::string AccessRecordToText(const AccessRecord& record, bool with_content);
 
+// Built after SetUpLogging().
 class AccessLog {
  public:
   explicit AccessLog(const ServerConfig& config);
@@ -41,9 +47,10 @@ class AccessLog {
  private:
   const bool json_, with_content_;
   const Millis slow_;
+  const std::shared_ptr<spdlog::logger> logger_;
 };
 
-// Sets up the process's logger on standard error. Once, before anything is logged.
+// Sets up the process's logger on standard error, before anything is logged.
 void SetUpLogging(const ServerConfig& config);
 
 // One line of text as an event; in JSON format {"ts", "level", "msg"}.

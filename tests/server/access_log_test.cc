@@ -3,8 +3,12 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
+#include <vector>
 
 #include "server/status_mapping.h"
 
@@ -52,15 +56,71 @@ TEST(AccessLogTest, TheSchemaIsFixed) {
   EXPECT_EQ(json["code"], "OK");
 }
 
+// What `log` writes to standard error, with the process's logger set up in one of the formats.
+std::string Logged(const ServerConfig& config, const std::function<void(const AccessLog&)>& log) {
+  SetUpLogging(config);
+  const AccessLog access_log(config);
+  ::testing::internal::CaptureStderr();
+  log(access_log);
+  FlushLog();
+  return ::testing::internal::GetCapturedStderr();
+}
+
+// Everything that a client, a library or an operator may put into a line, at its worst.
+constexpr char kHostile[] = "{\"level\":\"forged\"}\n\r\x1B[2J\x7F \"quoted\" \\ \xFF a=b";
+
+TEST(AccessLogTest, EveryLineOfTheJsonFormatIsOneObjectWhateverItHolds) {
+  ServerConfig config;
+  config.log_format = "json";
+  config.log_content = true;
+  config.slow_request_threshold = std::chrono::milliseconds(10);
+  const std::string text = Logged(config, [](const AccessLog& log) {
+    LogWarning(kHostile);
+    LogError("{not JSON/manifest.json: cannot be read");
+    AccessRecord record = TestRecord();
+    record.rpc = record.peer = record.prompt = record.answer = record.tenant = kHostile;
+    record.tags = {{kHostile, kHostile}};
+    record.status = InternalError(kHostile);
+    log.Write(record);
+  });
+  std::vector<nlohmann::json> lines;
+  std::stringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["level"], "warning");
+  EXPECT_THAT(lines[0]["msg"].get<std::string>(),
+              ::testing::StartsWith("{\"level\":\"forged\"}\n"));
+  EXPECT_EQ(lines[1]["msg"], "{not JSON/manifest.json: cannot be read");
+  EXPECT_EQ(lines[2]["msg"], "slow request");
+  EXPECT_EQ(lines[2]["request_id"], "id-1");
+  for (const auto& line : lines) {
+    EXPECT_THAT(line["ts"].get<std::string>(),
+                ::testing::MatchesRegex("....-..-..T..:..:..[.]...Z"));
+  }
+}
+
+TEST(AccessLogTest, ALineOfTextCannotBeForgedAndHoldsNothingForTheTerminal) {
+  ServerConfig config;
+  config.log_content = true;
+  const std::string text = Logged(config, [](const AccessLog& log) {
+    LogWarning(kHostile);
+    AccessRecord record = TestRecord();
+    record.prompt = "\x1B[2J";
+    record.answer = record.rpc = kHostile;
+    log.Write(record);
+  });
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+  for (const char c : text) {
+    EXPECT_TRUE(c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7F)) << int{c};
+  }
+  EXPECT_THAT(text, ::testing::HasSubstr("prompt=\"\\u001b[2J\" answer="));
+}
+
 TEST(AccessLogTest, ASlowRequestAndAFaultAreWarnings) {
   ServerConfig config;
   config.slow_request_threshold = std::chrono::milliseconds(10);
-  SetUpLogging(config);
-  const AccessLog log(config);
-  const auto line_of = [&log](const AccessRecord& record) {
-    ::testing::internal::CaptureStderr();
-    log.Write(record);
-    return ::testing::internal::GetCapturedStderr();
+  const auto line_of = [&config](const AccessRecord& record) {
+    return Logged(config, [&record](const AccessLog& log) { log.Write(record); });
   };
   AccessRecord record = TestRecord();
   EXPECT_THAT(line_of(record), ::testing::HasSubstr("warning slow request request_id=id-1 "));
@@ -98,10 +158,25 @@ TEST(AccessLogTest, IdsAreTakenOrMade) {
   EXPECT_EQ(RequestIdOr("bad id").size(), 32u);
   EXPECT_EQ(RequestIdOr(std::string(129, 'a')).size(), 32u);
   EXPECT_NE(RequestIdOr(""), RequestIdOr(""));
-  EXPECT_EQ(TraceIdOf("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            "0af7651916cd43dd8448eb211c80319c");
-  EXPECT_EQ(TraceIdOf("00-00000000000000000000000000000000-b7ad6b7169203331-01"), "");
-  EXPECT_EQ(TraceIdOf("nonsense"), "");
+}
+
+TEST(AccessLogTest, ATraceIsTakenOutOfAWellFormedTraceparentAlone) {
+  const std::string trace = "0af7651916cd43dd8448eb211c80319c", parent = "b7ad6b7169203331";
+  const std::string good = "00-" + trace + "-" + parent + "-01";
+  EXPECT_EQ(TraceIdOf(good), trace);
+  EXPECT_EQ(TraceIdOf("cc-" + trace + "-" + parent + "-01-what.comes.later"), trace);
+  for (const std::string& bad :
+       {std::string(), std::string("nonsense"), good + "-00", good + "x", good.substr(0, 54),
+        "ff-" + trace + "-" + parent + "-01", "0g-" + trace + "-" + parent + "-01",
+        "00-" + std::string(32, '0') + "-" + parent + "-01",
+        "00-" + trace + "-" + std::string(16, '0') + "-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-" + parent + "-01",
+        "00-" + trace + "-b7ad6b716920333Z-01", "00-" + trace + "-" + parent + "-zz",
+        "00-" + trace + "-" + parent + "_01", "cc-" + trace + "-" + parent + "-01.later",
+        "00_" + trace + "-" + parent + "-01",
+        "00-" + std::string(32, '"') + "-" + parent + "-01"}) {
+    EXPECT_EQ(TraceIdOf(bad), "") << bad;
+  }
 }
 
 }  // namespace
