@@ -134,6 +134,8 @@ int main(int argc, char** argv) {
   // Before anything else may touch torch.
   const auto device = paligemma::PrepareDevice(config.device);
   paligemma::SetUpLogging(config);
+  paligemma::TakeTorchWarnings(
+      [](const std::string& text) { paligemma::LogWarning("torch: " + text); });
   for (const std::string& note : loaded.notes) paligemma::LogInfo(note);
   if (!device.ok()) return Fail(device.status());
   return config.validate_only ? ValidateOnly(config) : Serve(config, *device, signals);

@@ -5,6 +5,7 @@
 #define CORE_MODEL_DEVICE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/base/status.h"
@@ -29,6 +30,11 @@ std::int64_t FreeDeviceBytes(const std::string& device);
 // Of LibTorch and of the CUDA that it uses ("" when none is there).
 std::string TorchVersion();
 std::string CudaVersion();
+
+// What LibTorch would warn of on standard error goes to `take` instead, a line at a time, from any
+// thread that computes; what its logging library says below an error is dropped. Once, before any
+// model is loaded.
+void TakeTorchWarnings(std::function<void(const std::string&)> take);
 
 }  // namespace paligemma
 

@@ -2,10 +2,15 @@
 #include "core/model/torch_errors.h"
 
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
 #include <gtest/gtest.h>
 
 #include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/model/device.h"
 
 namespace paligemma {
 namespace {
@@ -31,6 +36,20 @@ TEST(TorchErrorsTest, EveryOtherExceptionIsInternalAndOneLine) {
 
 TEST(TorchErrorsTest, AnAnswerPassesThrough) {
   EXPECT_TRUE(CatchTorchErrors("model step", [] { return OkStatus(); }).ok());
+}
+
+TEST(TorchErrorsTest, WarningsGoWhereTheyAreTakenAndNotToStandardError) {
+  std::vector<std::string> taken;
+  TakeTorchWarnings([&taken](const std::string& text) { taken.push_back(text); });
+  ::testing::internal::CaptureStderr();
+  EXPECT_TRUE(CatchTorchErrors("model step", [] {
+                TORCH_WARN("first\nsecond");
+                LOG(WARNING) << "of the logging library";
+                return OkStatus();
+              }).ok());
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(taken, std::vector<std::string>{"first second"});
+  TakeTorchWarnings([](const std::string&) {});
 }
 
 }  // namespace
