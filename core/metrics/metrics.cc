@@ -25,6 +25,8 @@ using prometheus::Labels;
 using Buckets = Histogram::BucketBoundaries;
 
 // OpenTelemetry's and vLLM's boundaries, extended below 10 ms.
+const Buckets kFirstTokenSeconds = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
+                                    1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
 const Buckets kSeconds = {.001, .002, .005, .01,  .02,   .04,   .08,   .16,  .32,
                           .64,  1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
 const Buckets kTokenSeconds = {.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3,
@@ -121,8 +123,9 @@ struct Metrics::Impl {
       const auto method = static_cast<Method>(i);
       const Labels labels = {{"model", model}, {"method", std::string(MethodName(method))}};
       PerMethod& entry = methods[method];
-      entry.first_token = &AddHistogram("paligemma_time_to_first_token_seconds",
-                                        "Arrival to first output token", kSeconds, labels);
+      entry.first_token =
+          &AddHistogram("paligemma_time_to_first_token_seconds", "Arrival to first output token",
+                        kFirstTokenSeconds, labels);
       entry.inter_token =
           &AddHistogram("paligemma_inter_token_latency_seconds",
                         "Time between two tokens of a stream, as delivered", kTokenSeconds, labels);

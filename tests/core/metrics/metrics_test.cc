@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/request/endings.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -56,6 +57,18 @@ TEST(MetricsTest, AFinishedRequestCountsOnceUnderItsReason) {
   const std::string text = metrics.ExportText({});
   EXPECT_THAT(text, HasSubstr("\npaligemma_output_tokens_total 5"));
   EXPECT_THAT(text, HasSubstr("reason=\"stop\"} 1"));
+}
+
+TEST(MetricsTest, TokensOfAnAnswerThatCameTooLateAreCountedAsWaste) {
+  Metrics metrics(Info());
+  RequestResult result;
+  result.usage.output_tokens = 5;
+  metrics.RequestFinished(Method::kCaption, DeadlineStatus("decode"), result);
+  metrics.RequestFinished(Method::kCaption, CancelledStatus("decode"), result);
+  const std::string text = metrics.ExportText({});
+  EXPECT_THAT(text, HasSubstr("\npaligemma_deadline_exceeded_tokens_total 5\n"));
+  EXPECT_THAT(text, HasSubstr("reason=\"deadline\"} 1"));
+  EXPECT_THAT(text, HasSubstr("reason=\"cancelled\"} 1"));
 }
 
 TEST(MetricsTest, NothingIsLostWhileManyThreadsCountAndOneScrapes) {
