@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
 from typing import Any
 
@@ -28,15 +29,23 @@ def run(server: FakeServer, scenario: Any) -> Any:
     return asyncio.run(main())
 
 
-def test_same_interface() -> None:
-    """Both clients have the same methods with the same parameters."""
-    for name, method in inspect.getmembers(pg.Client, inspect.isfunction):
-        if not name.startswith("_"):
-            twin = getattr(pg.AsyncClient, name)
-            assert list(inspect.signature(twin).parameters) == list(inspect.signature(method).parameters), (
-                name
-            )
-    assert inspect.signature(pg.AsyncClient.__init__) == inspect.signature(pg.Client.__init__)
+def interface(kind: type) -> dict[str, tuple[str, str]]:
+    """A class's functions for users, and how it is entered, iterated and left: signature and description. Names as if
+    there were no asyncio."""
+    found = {}
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
+        plain = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__"}.get(name, name)
+        if plain.startswith("_") and plain not in ("__init__", "__enter__", "__exit__", "__iter__"):
+            continue
+        signature = re.sub(r"\bAsync(Client|Stream|Iterator)\b", r"\1", str(inspect.signature(method)))
+        found[plain] = (signature, method.__doc__ or "")
+    return found
+
+
+@pytest.mark.parametrize(("plain", "twin"), [(pg.Client, pg.AsyncClient), (pg.Stream, pg.AsyncStream)])
+def test_same_interface(plain: type, twin: type) -> None:
+    """Clients and streams have the same methods with the same parameters, defaults, types and words as their twins."""
+    assert interface(twin) == interface(plain)
 
 
 def test_calls_run_concurrently(server: FakeServer) -> None:
