@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// PaliGemma 2 3B at 224 px on the CPU kernels, with random weights of the true shapes in each
-// recipe: the vision tower, a prefill of 268 tokens and decode steps of 1, 4 and 16 sequences that
-// have as many behind them, operator by operator as the decoder calls them. Beside each stands what
-// the machine's limits of the same round allow: reading the weights once, or multiplying.
+// PaliGemma 2 3B on the CPU kernels, with random weights of the true shapes in each recipe: the
+// vision tower, a prefill of one image and twelve tokens (268 at 224 px) and decode steps of 1, 4
+// and 16 sequences that have as many behind them, operator by operator as the decoder calls them.
+// Beside each stands what the machine's limits of the same round allow: reading the weights once,
+// or multiplying. The notes tell the parts; "of it heads" is what the attention operators spend
+// between their products, measured beside.
 //
+// --size=448 or 896: of larger images. --pages=int8: of the KV cache, else bfloat16.
 // --cpu-time: one thread, in CPU time instead of wall time. For machines that others use.
 // --only=TEXT: only recipes with TEXT in their names. --layers=N: fewer decoder and vision layers,
 // for a quick look; times are then those of the smaller model.
@@ -19,11 +22,13 @@
 #include <algorithm>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <thread>
 
 #include "benchmarks/machine_limits.h"
 #include "benchmarks/report.h"
+#include "core/cpu/attention.h"
 #include "core/model/ops/cpu_kernels.h"
 #include "core/model/ops/packed.h"
 
@@ -34,10 +39,9 @@ using at::Tensor;
 
 constexpr int kRounds = 5;
 constexpr std::int64_t kHidden = 2304, kHeads = 8, kKvHeads = 4, kDim = 256, kInner = 9216;
-constexpr std::int64_t kVocab = 257152, kPrompt = 268, kBlock = 16;
+constexpr std::int64_t kVocab = 257152, kTextTokens = 12, kBlock = 16, kPatch = 14;
 constexpr std::int64_t kVisionHidden = 1152, kVisionHeads = 16, kVisionDim = 72,
                        kVisionInner = 4304;
-constexpr std::int64_t kImageTokens = 256;
 constexpr int kBatches[] = {1, 4, 16};
 
 struct Recipe {
@@ -46,6 +50,7 @@ struct Recipe {
 };
 constexpr Recipe kRecipes[] = {
     {"int8", at::kChar, at::kChar, at::kChar, at::kBFloat16},
+    {"int8 with an int8 tower", at::kChar, at::kChar, at::kChar, at::kChar},
     {"mixed", at::kChar, at::kChar, at::kByte, at::kBFloat16},
     {"int4", at::kChar, at::kByte, at::kByte, at::kBFloat16},
     {"fp8", at::kFloat8_e4m3fn, at::kFloat8_e4m3fn, at::kFloat8_e4m3fn, at::kBFloat16},
@@ -92,6 +97,7 @@ class Weights {
 // Seconds of a phase by part, and what its limits allow.
 struct Phase {
   std::map<std::string, double> parts;
+  double heads = 0;  // of the attention's part
   double Total() const {
     double sum = 0;
     for (const auto& [name, seconds] : parts) sum += seconds;
@@ -99,13 +105,42 @@ struct Phase {
   }
 };
 
+struct Shape {
+  int layers = 26, vision_layers = 27;
+  std::int64_t image_tokens = 256;
+  bool int8_pages = false;
+  std::int64_t prompt() const { return image_tokens + kTextTokens; }
+};
+
+// Seconds of AttendPrompt() over prompts of `length` rows, `times` times.
+double SecondsOfHeads(const cpu::AttentionShape& shape, std::int64_t length, int times) {
+  const std::int64_t width = std::int64_t{shape.heads + 2 * shape.kv_heads} * shape.head_dim;
+  const Tensor rows = at::randn({length, width});
+  Tensor out = at::empty({length, std::int64_t{shape.heads} * shape.head_dim});
+  cpu::Prompt prompt;
+  prompt.queries = rows.const_data_ptr<float>();
+  prompt.keys = prompt.queries + out.size(1);
+  prompt.values = prompt.keys + std::int64_t{shape.kv_heads} * shape.head_dim;
+  prompt.stride = width;
+  prompt.length = static_cast<int>(length);
+  prompt.rows.resize(length);
+  std::iota(prompt.rows.begin(), prompt.rows.end(), 0);
+  prompt.targets = prompt.rows;
+  const double start = Now();
+  for (int i = 0; i < times; ++i) {
+    cpu::AttendPrompt(cpu::CurrentContext(), shape, prompt, out.mutable_data_ptr<float>(),
+                      out.size(1));
+  }
+  return Now() - start;
+}
+
 class Model {
  public:
-  Model(const Recipe& recipe, int layers, int vision_layers) {
+  Model(const Recipe& recipe, const Shape& shape) : shape_(shape) {
     const Weights qkv((kHeads + 2 * kKvHeads) * kDim, kHidden, recipe.attention);
     const Weights out(kHidden, kHeads * kDim, recipe.attention);
     const Weights gate_up(2 * kInner, kHidden, recipe.mlp), down(kHidden, kInner, recipe.mlp);
-    for (int i = 0; i < layers; ++i) {
+    for (int i = 0; i < shape.layers; ++i) {
       layers_.push_back({qkv.Pack(), out.Pack(), gate_up.Pack(), down.Pack()});
       Count({&qkv, &out, &gate_up, &down}, &operations_);
     }
@@ -116,47 +151,57 @@ class Model {
     const Weights vision_out(kVisionHidden, kVisionHidden, recipe.vision);
     const Weights fc1(kVisionInner, kVisionHidden, recipe.vision);
     const Weights fc2(kVisionHidden, kVisionInner, recipe.vision);
-    for (int i = 0; i < vision_layers; ++i) {
+    for (int i = 0; i < shape.vision_layers; ++i) {
       vision_.push_back({vision_qkv.Pack(), vision_out.Pack(), fc1.Pack(), fc2.Pack()});
       Count({&vision_qkv, &vision_out, &fc1, &fc2}, &vision_operations_);
     }
-    const std::int64_t blocks = kBatches[2] * BlocksOf(kPrompt + 1);
-    kv_ = at::randn({layers, 2, blocks, kKvHeads, kBlock, kDim}, at::kBFloat16);
+    const std::int64_t blocks = kBatches[2] * BlocksOf(shape.prompt() + 1);
+    const std::vector<std::int64_t> rows = {shape.layers, 2, blocks, kKvHeads, kBlock};
+    kv_scale_ = shape.int8_pages ? at::full(rows, 0.01) : at::empty({0});
+    std::vector<std::int64_t> values = rows;
+    values.push_back(kDim);
+    kv_ = shape.int8_pages ? at::randint(-127, 128, values, at::kChar)
+                           : at::randn(values, at::kBFloat16);
   }
 
   Phase Vision() const {
     Phase phase;
-    Tensor h = at::randn({kImageTokens, kVisionHidden});
+    Tensor h = at::randn({shape_.image_tokens, kVisionHidden});
     const Tensor norm = at::zeros({kVisionHidden}), inner_bias = at::zeros({kVisionInner});
     const Tensor qkv_bias = at::zeros({3 * kVisionHidden});
     for (const auto& [qkv, out, fc1, fc2] : vision_) {
       const double start = Now();
       h = ops::CpuVisionAttention(h, norm, norm, qkv.data, qkv.scale, qkv.aux, qkv_bias, out.data,
-                                  out.scale, out.aux, norm, kImageTokens, kVisionHeads, kVisionDim,
-                                  1e-6);
+                                  out.scale, out.aux, norm, shape_.image_tokens, kVisionHeads,
+                                  kVisionDim, 1e-6);
       const double middle = Now();
       h = ops::CpuVisionMlp(h, norm, norm, fc1.data, fc1.scale, fc1.aux, inner_bias, fc2.data,
                             fc2.scale, fc2.aux, norm, kVisionInner, 1e-6);
       phase.parts["attention"] += middle - start;
       phase.parts["mlp"] += Now() - middle;
     }
+    phase.heads = SecondsOfHeads({kVisionHeads, kVisionHeads, kVisionDim, 0.118f, 0},
+                                 shape_.image_tokens, shape_.vision_layers);
     return phase;
   }
 
   Phase Prefill() const {
-    const Tensor positions = at::arange(kPrompt, at::kInt),
-                 last = at::full({1}, kPrompt - 1, at::kInt);
+    const std::int64_t count = shape_.prompt();
+    const Tensor positions = at::arange(count, at::kInt), last = at::full({1}, count - 1, at::kInt);
     const Tensor none = at::zeros({0}, at::kInt);
-    return Step(kPrompt, positions, positions, {kPrompt}, at::zeros({0, 1}, at::kInt), none, last);
+    Phase phase =
+        Step(count, positions, positions, {count}, at::zeros({0, 1}, at::kInt), none, last);
+    phase.heads = SecondsOfHeads({kHeads, kKvHeads, kDim, 0.0625f, 50}, count, shape_.layers);
+    return phase;
   }
 
   Phase Decode(std::int64_t batch) const {
-    const std::int64_t blocks = BlocksOf(kPrompt + 1);
+    const std::int64_t blocks = BlocksOf(shape_.prompt() + 1);
     const Tensor sequences = at::arange(batch, at::kInt);
     const Tensor table = at::arange(batch * blocks, at::kInt).view({batch, blocks});
-    const Tensor context = at::full({batch}, kPrompt + 1, at::kInt);
-    return Step(batch, context - 1, sequences * (blocks * kBlock) + kPrompt, {}, table, context,
-                at::zeros({0}, at::kInt));
+    const Tensor context = at::full({batch}, shape_.prompt() + 1, at::kInt);
+    return Step(batch, context - 1, sequences * (blocks * kBlock) + shape_.prompt(), {}, table,
+                context, at::zeros({0}, at::kInt));
   }
 
   double decoder_bytes() const { return Bytes(layers_); }
@@ -198,11 +243,11 @@ class Model {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const auto& [qkv, out, gate_up, down] = layers_[i];
       const double begin = Now();
-      std::tie(h, y) = ops::CpuAttention(h, y, y_norm, norm, qkv.data, qkv.scale, qkv.aux, out.data,
-                                         out.scale, out.aux, rope, kv_, none, slots, start, prompts,
-                                         table, context, i + 1 == layers_.size() ? kept : all,
-                                         ops::TensorList(), none, static_cast<std::int64_t>(i),
-                                         kHeads, kKvHeads, kDim, 1e-6, 0.0625, 50, 0);
+      std::tie(h, y) = ops::CpuAttention(
+          h, y, y_norm, norm, qkv.data, qkv.scale, qkv.aux, out.data, out.scale, out.aux, rope, kv_,
+          kv_scale_, slots, start, prompts, table, context, i + 1 == layers_.size() ? kept : all,
+          ops::TensorList(), none, static_cast<std::int64_t>(i), kHeads, kKvHeads, kDim, 1e-6,
+          0.0625, 50, 0);
       const double middle = Now();
       std::tie(h, y) = ops::CpuMlp(h, y, norm, norm, gate_up.data, gate_up.scale, gate_up.aux,
                                    down.data, down.scale, down.aux, ops::TensorList(), none,
@@ -228,30 +273,28 @@ class Model {
                 nothing, 0, -1);
   }
 
+  const Shape shape_;
   std::vector<Layer> layers_, vision_;
   ops::PackedTensors table_;
-  Tensor kv_;
+  Tensor kv_, kv_scale_;
   Operations operations_, logits_operations_, vision_operations_;
 };
 
 class Bench {
  public:
-  Bench(const cpu::Context& context, int layers, int vision_layers)
-      : context_(context),
-        layers_(layers),
-        vision_layers_(vision_layers),
-        probe_(at::empty({1 << 30}, at::kByte).fill_(1)) {}
+  Bench(const cpu::Context& context, const Shape& shape)
+      : context_(context), shape_(shape), probe_(at::empty({1 << 30}, at::kByte).fill_(1)) {}
 
   void Run(const Recipe& recipe) {
-    const Model model(recipe, layers_, vision_layers_);
+    const Model model(recipe, shape_);
     const std::string name(recipe.name);
     for (int round = 0; round < kRounds; ++round) {
       MeasureLimits();
       Keep(name + ", vision", model.Vision(), model.vision_bytes(),
-           {{model.vision_operations(), kImageTokens}});
-      Keep(name + ", prefill " + std::to_string(kPrompt), model.Prefill(),
+           {{model.vision_operations(), shape_.image_tokens}});
+      Keep(name + ", prefill " + std::to_string(shape_.prompt()), model.Prefill(),
            model.decoder_bytes() + model.table_bytes(),
-           {{model.decoder_operations(), kPrompt}, {model.logits_operations(), 1}});
+           {{model.decoder_operations(), shape_.prompt()}, {model.logits_operations(), 1}});
       for (const int batch : kBatches) {
         Keep(name + ", decode of " + std::to_string(batch), model.Decode(batch),
              model.decoder_bytes() + model.table_bytes(),
@@ -294,6 +337,7 @@ class Bench {
     Entry& entry = entries_[name];
     entry.seconds.push_back(phase.Total() * 1e3);
     for (const auto& [part, seconds] : phase.parts) entry.parts[part].push_back(seconds * 1e3);
+    if (phase.heads > 0) entry.parts["of it heads"].push_back(phase.heads * 1e3);
     double computing = 0;
     for (const auto& [operations, rows] : work) {
       for (const auto& [encoding, count] : operations) computing += count * rows / peaks_[encoding];
@@ -302,7 +346,7 @@ class Bench {
   }
 
   const cpu::Context& context_;
-  const int layers_, vision_layers_;
+  const Shape shape_;
   const Tensor probe_;  // larger than any cache
   double bandwidth_ = 0;
   std::map<cpu::Encoding, double> peaks_;
@@ -324,8 +368,13 @@ int Main(int argc, char** argv) {
   }
   const cpu::ContextScope scope(context);
   const std::string layers = OptionValue(argc, argv, "--layers=");
-  Bench bench(context, layers.empty() ? 26 : std::stoi(layers),
-              layers.empty() ? 27 : std::stoi(layers));
+  const std::string size = OptionValue(argc, argv, "--size=");
+  Shape shape;
+  if (!layers.empty()) shape.layers = shape.vision_layers = std::stoi(layers);
+  const std::int64_t side = (size.empty() ? 224 : std::stoi(size)) / kPatch;
+  shape.image_tokens = side * side;
+  shape.int8_pages = OptionValue(argc, argv, "--pages=") == "int8";
+  Bench bench(context, shape);
   for (const Recipe& recipe : kRecipes) {
     if (std::string(recipe.name).find(OptionValue(argc, argv, "--only=")) != std::string::npos) {
       bench.Run(recipe);
