@@ -70,7 +70,19 @@ class Table:
 
     def add(self, what: str, reference: str, number: int, worst: str) -> None:
         """Adds a row that holds."""
-        self.rows.append(Row(what, reference, number, worst))
+        self.append(Row(what, reference, number, worst))
+
+    def append(self, row: Row) -> None:
+        """Adds a row and keeps the table: a long run that is cut off leaves what it found."""
+        self.rows.append(row)
+        out = ROOT / "bench-out"
+        out.mkdir(exist_ok=True)
+        (out / "fidelity.md").write_text(self.markdown())
+
+    def markdown(self) -> str:
+        """The whole of it."""
+        lines = ["| what | reference | cases | worst deviation | verdict |", "|---|---|---|---|---|"]
+        return "\n".join(lines + [row.markdown() for row in self.rows]) + "\n"
 
 
 _TABLE = Table()
@@ -93,16 +105,10 @@ def probe() -> Iterator[Probe]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """A test that failed gets its row."""
     if report.failed:
-        _TABLE.rows.append(Row(report.nodeid.split("::", 1)[-1], "", "", "", "FAILS"))
+        _TABLE.append(Row(report.nodeid.split("::", 1)[-1], "", "", "", "FAILS"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Prints the table, and keeps it in bench-out/fidelity.md."""
-    if not _TABLE.rows:
-        return
-    lines = ["| what | reference | cases | worst deviation | verdict |", "|---|---|---|---|---|"]
-    lines += [row.markdown() for row in _TABLE.rows]
-    terminalreporter.write_line("\n".join(lines))
-    out = ROOT / "bench-out"
-    out.mkdir(exist_ok=True)
-    (out / "fidelity.md").write_text("\n".join(lines) + "\n")
+    """Prints the table; bench-out/fidelity.md has it, too."""
+    if _TABLE.rows:
+        terminalreporter.write_line(_TABLE.markdown())
