@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // paligemma-server. Exit codes: 0 drained, 1 could not start or a fatal fault, 2 wrong usage.
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "core/base/build_info.h"
+#include "core/base/heap.h"
 #include "core/bundle/manifest.h"
 #include "core/model/device.h"
 #include "server/access_log.h"
@@ -109,8 +109,7 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A heap for each of many threads keeps what every one of them once held, and trims badly.
-  mallopt(M_ARENA_MAX, 2);
+  paligemma::ConfigureHeap();
   const sigset_t signals = BlockSignals();
   const auto loaded = paligemma::LoadConfig(std::vector<std::string>(argv + 1, argv + argc),
                                             paligemma::ProcessEnvironment());

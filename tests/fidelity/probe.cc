@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/heap.h"
 #include "core/bundle/manifest.h"
 #include "core/text/detokenizer.h"
 #include "core/text/prompt_builder.h"
@@ -223,5 +224,6 @@ int main(int argc, char** argv) {
     std::cerr << "usage: fidelity_probe BUNDLE\n";
     return 2;
   }
+  paligemma::ConfigureHeap();  // as the server
   return paligemma::Run(argv[1]);
 }
