@@ -234,8 +234,13 @@ void Delivery::EndRequest(RequestId id, Status status) {
   for (const SequenceResult& sequence : result.sequences) {
     result.usage.output_tokens += sequence.num_generated;
   }
-  if (live.has_token) result.timing.decode = live.last_token - live.first_token;
-  result.timing.total = clock_->Now() - live.request.arrival;
+  RequestTiming& timing = result.timing;
+  timing.total = clock_->Now() - live.request.arrival;
+  if (live.has_token) {
+    timing.decode = live.last_token - live.first_token;
+  } else {
+    timing.queue = std::max(Duration::zero(), timing.total - timing.preprocess);
+  }
   if (status.reason() == Reason::kDeviceOutOfMemory) {
     status = std::move(status).WithRetryAfter(hooks_.retry_delay());
   }

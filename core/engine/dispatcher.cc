@@ -26,6 +26,15 @@ Status Draining() {
       .WithRetryAfter(kRetryDraining);
 }
 
+// Of a request that ended before its first token: but for its preprocessing it waited.
+RequestResult Unanswered(TimePoint arrival, TimePoint now, Duration preprocess = {}) {
+  RequestResult result;
+  result.timing.preprocess = preprocess;
+  result.timing.total = now - arrival;
+  result.timing.queue = std::max(Duration::zero(), result.timing.total - preprocess);
+  return result;
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(const DispatcherOptions& options, EngineObserver* observer,
@@ -232,10 +241,9 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
       }
     }
   }
-  RequestResult result;
-  result.timing.preprocess = clock_->Now() - began;
-  result.timing.total = clock_->Now() - request.arrival;
-  delivery_->Reject(id, std::move(sink), std::move(status), std::move(result));
+  const TimePoint now = clock_->Now();
+  delivery_->Reject(id, std::move(sink), std::move(status),
+                    Unanswered(request.arrival, now, now - began));
 }
 
 void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences) {
@@ -260,16 +268,20 @@ void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> se
 void Dispatcher::Cancel(RequestId id) {
   std::shared_ptr<ResponseSink> sink;
   std::vector<SequenceId> sequences;
+  RequestResult result;
   {
     MutexLock lock(&mutex_);
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;
     Entry& entry = it->second;
     entry.cancelled->store(true);
+    result = Unanswered(entry.request.arrival, clock_->Now());
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
   }
-  if (sink != nullptr) delivery_->Reject(id, std::move(sink), CancelledStatus("queue"), {});
+  if (sink != nullptr) {
+    delivery_->Reject(id, std::move(sink), CancelledStatus("queue"), std::move(result));
+  }
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
 
@@ -297,18 +309,26 @@ Status Dispatcher::Drain(TimePoint deadline) {
 }
 
 void Dispatcher::Abort(const Status& status) {
-  std::vector<std::pair<RequestId, std::shared_ptr<ResponseSink>>> queued;
+  struct Waiting {
+    RequestId id;
+    std::shared_ptr<ResponseSink> sink;
+    TimePoint arrival;
+  };
+  std::vector<Waiting> queued;
   bool started = false;
   {
     MutexLock lock(&mutex_);
     started = started_;
     for (auto& [id, entry] : entries_) {
       entry.cancelled->store(true);
-      if (entry.sink != nullptr) queued.emplace_back(id, std::exchange(entry.sink, nullptr));
+      if (entry.sink == nullptr) continue;
+      queued.push_back({id, std::exchange(entry.sink, nullptr), entry.request.arrival});
     }
   }
   if (!started) return;
-  for (auto& [id, sink] : queued) delivery_->Reject(id, std::move(sink), status, {});
+  for (Waiting& one : queued) {
+    delivery_->Reject(one.id, std::move(one.sink), status, Unanswered(one.arrival, clock_->Now()));
+  }
   delivery_->EndAll(status);
 }
 

@@ -241,15 +241,16 @@ def test_deadline(server: FakeServer, client: pg.Client) -> None:
     def slow(request: object, context: grpc.ServicerContext) -> v1.CaptionResponse:
         remaining.append(context.time_remaining())
         context.add_callback(server.cancelled.set)
-        if len(remaining) == 1:
+        if remaining[-1] < 100:
             assert server.cancelled.wait(30)
         return v1.CaptionResponse()
 
     server.on("Caption", slow)
-    with pytest.raises(pg.DeadlineExceededError):
-        client.caption(PICTURE, timeout=0.2)
+    while not remaining:  # on a busy machine a call may be over before it reached the server
+        with pytest.raises(pg.DeadlineExceededError):
+            client.caption(PICTURE, timeout=0.2)
     client.caption(PICTURE, timeout=1000)
-    assert remaining[0] <= 0.5 < 100 < remaining[1]
+    assert remaining[0] <= 0.5 < 100 < remaining[-1]
 
 
 def test_nothing_listens() -> None:

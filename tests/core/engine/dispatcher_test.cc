@@ -233,6 +233,44 @@ TEST_F(DispatcherTest, CancelsInAStepAndGivesTheBlocksBack) {
   ExpectNothingHeld();
 }
 
+// Whoever asks why a request timed out looks at its phases: they add up however it ended.
+TEST_F(DispatcherTest, TheTimeOfARequestWithoutATokenIsWaitingButForItsPreprocessing) {
+  constexpr std::chrono::seconds kWait{7}, kDecode{2};
+  options_.num_preprocess_threads = 1;
+  preprocess_gate_.Close();
+  model_gate_.Close();
+  Start({.gate = &model_gate_});
+  const auto submit = [this](const std::string& text) {
+    auto sink = std::make_shared<FakeSink>();
+    Request request = Ask(text);
+    request.arrival = clock_.Now();
+    const RequestId id = Submit(std::move(request), sink);
+    return std::pair(id, sink);
+  };
+  const auto decoded = submit("decoded");
+  preprocess_gate_.AwaitVisitor();
+  const auto cancelled = submit("cancelled"), drained = submit("drained");
+  clock_.Advance(kWait);
+  dispatcher_->Cancel(cancelled.first);
+  const RequestTiming of_cancelled = cancelled.second->Await().second.timing;
+  EXPECT_EQ(of_cancelled.queue, kWait);
+  EXPECT_EQ(of_cancelled.total, kWait);
+  dispatcher_->Cancel(decoded.first);
+  clock_.Advance(kDecode);
+  preprocess_gate_.Open();
+  const RequestTiming of_preprocessed = decoded.second->Await().second.timing;
+  EXPECT_EQ(of_preprocessed.preprocess, kWait + kDecode);
+  EXPECT_EQ(of_preprocessed.queue, Duration::zero());
+  EXPECT_EQ(of_preprocessed.total, kWait + kDecode);
+  model_gate_.AwaitVisitor();
+  clock_.Advance(kWait);
+  (void)dispatcher_->Drain(std::chrono::steady_clock::now());
+  const RequestTiming of_drained = drained.second->Await().second.timing;
+  EXPECT_EQ(of_drained.queue, kWait + kDecode + kWait);
+  EXPECT_EQ(of_drained.total, of_drained.queue);
+  model_gate_.Open();
+}
+
 TEST_F(DispatcherTest, EndsWithDeadlineExceededInAStep) {
   model_gate_.Close();
   Start({.gate = &model_gate_});
