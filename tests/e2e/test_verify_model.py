@@ -11,18 +11,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import serving
+
+sys.path += [str(serving.ROOT / "export"), str(serving.ROOT / "tests/export")]
+
+from npz_layout import as_npz  # noqa: E402
+from paligemma_export.huggingface import HuggingFaceSource  # noqa: E402
 
 VERIFY = serving.ROOT / "tests/real_weights/verify.py"
 GOLDENS = serving.TINY / "goldens"
 GEOMETRY, SEED = "tiny-a", 8  # of models/tiny-a, so that its goldens are known answers
+QUERY_SCALE = 18**-0.5  # of tiny-a
 
 
-def random_model(folder: Path, seed: int) -> tuple[Path, Path]:
+def random_model(folder: Path, seed: int, geometry: str = GEOMETRY) -> tuple[Path, Path]:
     """A checkpoint in the published names, and its bundle."""
     checkpoint, bundle = folder / f"tiny-{seed}-pt", folder / f"bundle-{seed}"
-    command = [sys.executable, "-m", "paligemma_export", "random", f"--geometry={GEOMETRY}", f"--seed={seed}"]
+    command = [sys.executable, "-m", "paligemma_export", "random", f"--geometry={geometry}", f"--seed={seed}"]
     command += ["--quiet", f"--output={bundle}", f"--checkpoint-output={checkpoint}"]
     environment = os.environ | {"PYTHONPATH": str(serving.ROOT / "export")}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
@@ -96,6 +103,36 @@ def test_a_tampered_file_fails_before_anything_is_served(checkpoint: Path, tmp_p
     code, rows, text = verify(bad)
     assert code == 1 and verdicts(rows, "export") == ["FAIL"] and verdicts(rows, "serve") == [], text
     assert "model.safetensors" in rows[0][2]
+
+
+@pytest.fixture(scope="module")
+def npz(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights in the other published layout."""
+    folder = tmp_path_factory.mktemp("npz")
+    np.savez(folder / "tiny-pt.npz", **as_npz(HuggingFaceSource(checkpoint)))
+    shutil.copy(checkpoint / "tokenizer.model", folder)
+    return folder / "tiny-pt.npz"
+
+
+def test_an_npz_is_compared_with_transformers(checkpoint: Path, npz: Path) -> None:
+    code, rows, text = verify(npz, f"--query-scale={QUERY_SCALE}", f"--reference={checkpoint}")
+    assert code == 0 and verdicts(rows, "transformers") == ["PASS"], text
+    assert "the tokens of 4 of 4 cases are equal" in text and "same code" not in text
+    code, rows, text = verify(npz, f"--query-scale={QUERY_SCALE}")  # written as a Hugging Face folder
+    assert code == 0 and verdicts(rows, "transformers") == ["PASS"], text
+    assert "both sides read the npz with the same code: --reference=DIR names the model's Hugging Face folder" in text
+
+
+def test_an_npz_of_another_model_fails(npz: Path, tmp_path: Path) -> None:
+    other = random_model(tmp_path, SEED + 1)[0]
+    code, rows, text = verify(npz, f"--query-scale={QUERY_SCALE}", f"--reference={other}")
+    assert code == 1 and verdicts(rows, "transformers") == ["FAIL"], text
+
+
+def test_answers_beyond_the_window_are_compared_without_one(tmp_path: Path) -> None:
+    """In tiny-c transformers forgets what lies more than 8 tokens back; the server does not, nor did training."""
+    code, rows, text = verify(random_model(tmp_path, 1, "tiny-c")[0])
+    assert code == 0 and verdicts(rows, "transformers") == ["PASS"], text
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(checkpoint: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import QUERY, TABLE, Tensors, as_npz, assert_refused, npz_flags, rewrite, shard
+from checkpoints import QUERY, TABLE, Tensors, assert_refused, npz_flags, rewrite, shard
 from conftest import Tiny
+from npz_layout import as_npz
 from paligemma_export import mask_decoder
 from paligemma_export.huggingface import HuggingFaceSource
 from safetensors.torch import load_file, save_file

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoints import TABLE, Tensors, as_npz, assert_same_weights, export, npz_flags, rewrite, shard, weights
+from checkpoints import TABLE, Tensors, assert_same_weights, export, npz_flags, rewrite, shard, weights
 from conftest import Tiny
+from npz_layout import as_npz
 from paligemma_export import bundle, checkpoint_writer, cli, tokenizer
 from paligemma_export.architecture import geometry
 from paligemma_export.bundle_source import load_module

@@ -84,6 +84,7 @@ def export(options: argparse.Namespace, work: Path, report: Report) -> Path | No
     command += [f"--output={target}", f"--dtype={options.dtype}"]
     command += [f"--tokenizer={options.tokenizer}"] if options.tokenizer else []
     command += [f"--mask-decoder={options.mask_decoder}"] if options.mask_decoder else []
+    command += [f"--query-scale={options.query_scale}"] if options.query_scale else []
     environment = os.environ | {"PYTHONPATH": str(ROOT / "export")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1:]
@@ -190,13 +191,11 @@ def parity_cases(options: argparse.Namespace) -> list[dict[str, str]]:
     return [{"picture": str(path.resolve()), "prompt": prompt} for path in pictures for prompt in PROMPTS]
 
 
-def reference_tokens(bundle: Path, options: argparse.Namespace, report: Report) -> list[list[int]] | None:
+def reference_tokens(bundle: Path, work: Path, options: argparse.Namespace, report: Report) -> list[list[int]] | None:
     """transformers' tokens for the parity cases; None when there are none."""
-    if not options.checkpoint.is_dir():
-        report.add("transformers", "SKIP", "transformers reads no npz: name the Hugging Face folder of the same model")
-        return None
-    request = {"checkpoint": str(options.checkpoint.resolve()), "bundle": str(bundle.resolve())}
-    request |= {"tokens": options.tokens, "cases": parity_cases(options)}
+    checkpoint = options.reference or options.checkpoint
+    request = {"checkpoint": str(checkpoint.resolve()), "bundle": str(bundle.resolve()), "work": str(work.resolve())}
+    request |= {"tokens": options.tokens, "query_scale": options.query_scale, "cases": parity_cases(options)}
     command = [sys.executable, str(Path(__file__).with_name("reference.py"))]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True)
     if done.returncode:
@@ -217,7 +216,10 @@ def check_parity(client: Client, expected: list[list[int]], options: argparse.Na
             problems.append(f"{Path(case['picture']).name}, {case['prompt']!r}: differs from step {step} on")
     if len({tuple(tokens) for tokens in expected}) < 2:
         problems.append("every answer is the same, which proves nothing")
-    report.compare("transformers", problems, f"the tokens of {equal} of {len(cases)} cases are equal")
+    told = f"the tokens of {equal} of {len(cases)} cases are equal"
+    if not (options.reference or options.checkpoint.is_dir()):
+        told += "; both sides read the npz with the same code: --reference=DIR names the model's Hugging Face folder"
+    report.compare("transformers", problems, told)
 
 
 def run(options: argparse.Namespace, work: Path) -> int:
@@ -228,7 +230,7 @@ def run(options: argparse.Namespace, work: Path) -> int:
         return report.finish()
     manifest = json.loads((bundle / "manifest.json").read_text())
     check_facts(manifest, bundle, options, report)
-    expected = reference_tokens(bundle, options, report)
+    expected = reference_tokens(bundle, work, options, report)
     try:
         with served(bundle, options.threads) as client:
             report.add("serve", "PASS", f"{manifest['name']} is ready")
@@ -250,6 +252,8 @@ def main() -> int:
     """Reads the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="Hugging Face folder, or a big_vision npz")
+    parser.add_argument("--reference", type=Path, help="folder for transformers, of the same model (CHECKPOINT)")
+    parser.add_argument("--query-scale", type=float, help="for an npz of no published size")
     parser.add_argument("--tokenizer", type=Path, help="default: tokenizer.model beside the checkpoint")
     parser.add_argument("--mask-decoder", type=Path, help="the published vae-oid.npz")
     parser.add_argument("--pictures", type=Path, help="folder with the known answers' pictures and more of your own")
@@ -261,7 +265,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="keeps the bundle here; default: a folder of build/, removed")
     parser.add_argument("--threads", type=int, default=0, help="of the server; 0: as many as the machine grants")
     options = parser.parse_args()
-    for path in (options.checkpoint, options.pictures, options.answers, options.mask_decoder, options.bundle):
+    files = (options.reference, options.pictures, options.answers, options.mask_decoder, options.bundle)
+    for path in (options.checkpoint, *files):
         if path is not None and not path.exists():
             parser.error(f"{path} does not exist")
     options.kind = options.kind or kind_of(options.checkpoint.resolve().name)
