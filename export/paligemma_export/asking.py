@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle asked about a picture in plain Python: Pillow, sentencepiece and the reference kernels, nothing of the server."""
+"""A bundle asked about a picture in plain Python: Pillow, sentencepiece and the reference kernels, no server."""
 
 from __future__ import annotations
 

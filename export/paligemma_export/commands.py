@@ -119,8 +119,8 @@ def quantize(arguments: argparse.Namespace) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Compares every file with its hash, generates a few tokens with the reference kernels, and answers what it is asked:
-    the same as the server, computed without it."""
+    """Compares every file with its hash, generates a few tokens with the reference kernels, and answers what it is
+    asked: the same as the server, computed without it."""
     from paligemma_export.asking import Asker
     from paligemma_export.verify import verify_bundle
 
