@@ -16,7 +16,6 @@ enum class Phase {
   kReady,     // serves
   kLeaving,   // probes say no, calls are still taken
   kDraining,  // new calls are refused, old ones finish
-  kFailed,    // a fatal fault; liveness fails
 };
 
 // Thread safe.
@@ -31,16 +30,19 @@ class Lifecycle {
     }
   }
 
-  bool ready() const { return phase() == Phase::kReady; }
-  bool live() const { return phase() != Phase::kFailed; }
+  // Whether a step of the engine is overdue. In any phase, and it may pass.
+  void SetStalled(bool stalled) { stalled_.store(stalled, std::memory_order_release); }
+
+  bool live() const { return !stalled_.load(std::memory_order_acquire); }
+  bool ready() const { return live() && phase() == Phase::kReady; }
 
   // OK, or why a new call cannot be taken.
   Status Admit() const {
+    if (!live()) return DrainingError();  // to be restarted: for a client that is the same
     switch (phase()) {
       case Phase::kLoading:
         return ModelLoadingError();
       case Phase::kDraining:
-      case Phase::kFailed:  // to be restarted: for a client that is the same
         return DrainingError();
       case Phase::kReady:
       case Phase::kLeaving:
@@ -51,6 +53,7 @@ class Lifecycle {
 
  private:
   std::atomic<Phase> phase_{Phase::kLoading};
+  std::atomic<bool> stalled_{false};
 };
 
 }  // namespace paligemma

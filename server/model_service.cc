@@ -15,19 +15,18 @@ constexpr int kMaxPageSize = 1000;
 constexpr int kMaxCandidates = 8;
 constexpr char kService[] = "paligemma.v1.ModelService";
 
-v1::ModelState StateOf(Phase phase) {
-  switch (phase) {
+v1::ModelState StateOf(const Lifecycle& lifecycle) {
+  if (!lifecycle.live()) return v1::MODEL_STATE_FAILED;
+  switch (lifecycle.phase()) {
     case Phase::kLoading:
       return v1::MODEL_STATE_LOADING;
     case Phase::kReady:
       return v1::MODEL_STATE_READY;
     case Phase::kLeaving:
     case Phase::kDraining:
-      return v1::MODEL_STATE_UNLOADING;
-    case Phase::kFailed:
       break;
   }
-  return v1::MODEL_STATE_FAILED;
+  return v1::MODEL_STATE_UNLOADING;
 }
 
 void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelLimits* limits) {
@@ -84,7 +83,7 @@ v1::Model DescribeModel(const ServiceDependencies& dependencies) {
   model.set_name(dependencies.model->name());
   model.set_display_name(manifest.display_name);
   model.set_revision(manifest.revision);
-  model.set_state(StateOf(dependencies.lifecycle->phase()));
+  model.set_state(StateOf(*dependencies.lifecycle));
   model.set_image_size(manifest.image.size);
   model.set_image_token_count(manifest.image.tokens);
   std::set<std::string> languages;

@@ -241,9 +241,13 @@ void Serving::StartWatchdog() {
   options.on_stuck = [this] {
     LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
              ": the server fails its liveness probe");
-    SetPhase(Phase::kFailed);
+    SetStalled(true);
     // Whoever waits may ask another server.
-    (void)dispatcher_->Drain(Clock::Real()->Now());
+    dispatcher_->EndAll();
+  };
+  options.on_recovered = [this] {
+    LogWarning("the step that was overdue has ended: the server is alive again");
+    SetStalled(false);
   };
   watchdog_ = std::make_unique<Watchdog>(std::move(options));
   watchdog_->Start();
@@ -252,6 +256,12 @@ void Serving::StartWatchdog() {
 void Serving::SetPhase(Phase phase) {
   MutexLock lock(&mutex_);
   lifecycle_.Advance(phase);
+  grpc_->SetHealth(lifecycle_.ready(), lifecycle_.live());
+}
+
+void Serving::SetStalled(bool stalled) {
+  MutexLock lock(&mutex_);
+  lifecycle_.SetStalled(stalled);
   grpc_->SetHealth(lifecycle_.ready(), lifecycle_.live());
 }
 

@@ -37,7 +37,7 @@ class Serving {
   // Loads the weights, warms up, and becomes ready. Takes seconds to minutes, and cannot be
   // interrupted; Abandon() and Drain() may be called meanwhile.
   Status Load();
-  // Loaded, and neither draining nor failed.
+  // Loaded, and neither draining nor stalled.
   bool ready() const { return lifecycle_.ready(); }
   // Ends the transport while Load() still runs; the process must end without destructors then.
   void Abandon();
@@ -53,6 +53,7 @@ class Serving {
   Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
           std::unique_ptr<AuthTokens> tokens);
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
+  void SetStalled(bool stalled) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
   std::string MetricsText();
   // Of the certificate that new connections get, in seconds since 1970; 0: no TLS.

@@ -2,6 +2,7 @@
 #include "server/watchdog.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace paligemma {
 
@@ -21,27 +22,24 @@ void Watchdog::Start() {
 bool Watchdog::Check() {
   const Progress progress = options_.progress();
   const bool stuck = progress.busy && options_.clock->Now() - progress.last > options_.timeout;
-  {
-    MutexLock lock(&mutex_);
-    if (stuck_) return true;
-    stuck_ = stuck;
-  }
+  if (std::exchange(stuck_, stuck) != stuck) (stuck ? options_.on_stuck : options_.on_recovered)();
   if (!progress.busy && options_.on_idle) options_.on_idle();
-  if (!stuck) return false;
-  options_.on_stuck();
-  return true;
+  return stuck;
 }
 
 void Watchdog::Loop() {
   const Duration period = std::clamp<Duration>(options_.timeout / 4, std::chrono::milliseconds(1),
                                                std::chrono::seconds(1));
-  do {
-    MutexLock lock(&mutex_);
-    const TimePoint until = std::chrono::steady_clock::now() + period;
-    while (!stopping_ && stopped_.WaitUntil(&mutex_, until)) {
+  for (;;) {
+    {
+      MutexLock lock(&mutex_);
+      const TimePoint until = std::chrono::steady_clock::now() + period;
+      while (!stopping_ && stopped_.WaitUntil(&mutex_, until)) {
+      }
+      if (stopping_) return;
     }
-    if (stopping_) return;
-  } while (!Check());
+    Check();
+  }
 }
 
 }  // namespace paligemma

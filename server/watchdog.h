@@ -22,8 +22,8 @@ class Watchdog {
   struct Options {
     Duration timeout{};
     std::function<Progress()> progress;
-    std::function<void()> on_stuck;  // called once
-    std::function<void()> on_idle;   // may be empty; called by each look that finds nothing to do
+    std::function<void()> on_stuck, on_recovered;  // by turns, each when a look finds it so
+    std::function<void()> on_idle;  // may be empty; called by each look that finds nothing to do
     const Clock* clock = Clock::Real();
   };
 
@@ -32,12 +32,11 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Looks four times within a timeout and at least every second, on a thread of its own, until the
-  // engine is stuck.
+  // Looks four times within a timeout and at least every second, on a thread of its own.
   void Start();
 
-  // One look. True: the engine is stuck, and on_stuck has been called, now or before.
-  bool Check() PG_LOCKS_EXCLUDED(mutex_);
+  // One look, from one thread at a time. True: the engine is stuck.
+  bool Check();
 
  private:
   void Loop() PG_LOCKS_EXCLUDED(mutex_);
@@ -46,7 +45,7 @@ class Watchdog {
   Mutex mutex_;
   CondVar stopped_;
   bool stopping_ PG_GUARDED_BY(mutex_) = false;
-  bool stuck_ PG_GUARDED_BY(mutex_) = false;
+  bool stuck_ = false;  // at the last look
   std::thread thread_;
 };
 

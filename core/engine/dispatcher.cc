@@ -285,6 +285,8 @@ void Dispatcher::Cancel(RequestId id) {
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
 
+void Dispatcher::EndAll() { Abort(Draining()); }
+
 void Dispatcher::StopAdmission() {
   MutexLock lock(&mutex_);
   draining_ = true;

@@ -98,6 +98,10 @@ class Dispatcher {
   // called again.
   Status Drain(TimePoint deadline) PG_LOCKS_EXCLUDED(mutex_);
 
+  // Ends what was accepted with SERVER_DRAINING, without waiting for a step in progress; new work
+  // is taken as before.
+  void EndAll() PG_LOCKS_EXCLUDED(mutex_);
+
   // Refuses new work, and returns at once.
   void StopAdmission() PG_LOCKS_EXCLUDED(mutex_);
 

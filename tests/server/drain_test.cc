@@ -28,7 +28,7 @@ TEST_F(DrainTest, HealthFollowsThePhase) {
   SetPhase(Phase::kLeaving);
   EXPECT_FALSE(Healthy("readiness"));
   EXPECT_TRUE(Healthy("liveness"));
-  SetPhase(Phase::kFailed);
+  SetStalled(true);
   EXPECT_FALSE(Healthy("liveness"));
 }
 

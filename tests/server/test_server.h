@@ -125,6 +125,10 @@ class ServerTest : public ::testing::Test {
     lifecycle_.Advance(phase);
     server_->SetHealth(lifecycle_.ready(), lifecycle_.live());
   }
+  void SetStalled(bool stalled) {
+    lifecycle_.SetStalled(stalled);
+    server_->SetHealth(lifecycle_.ready(), lifecycle_.live());
+  }
 
   static v1::GenerateRequest GoodRequest() {
     v1::GenerateRequest request;

@@ -4,6 +4,7 @@
 #include "client/health.h"
 #include "core/engine/dispatcher.h"
 #include "tests/server/test_server.h"
+#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/fake_pipeline.h"
 #include "tests/testing/fake_sink.h"
@@ -32,8 +33,10 @@ class WatchdogTest : public ServerTest {
     };
     watch.on_stuck = [this] {
       ++num_stuck_;
-      SetPhase(Phase::kFailed);
+      SetStalled(true);
+      dispatcher_.EndAll();
     };
+    watch.on_recovered = [this] { SetStalled(false); };
     watchdog_ = std::make_unique<Watchdog>(std::move(watch));
     BecomeReady();
   }
@@ -75,27 +78,44 @@ TEST_F(WatchdogTest, AStepThatDoesNotEndInTimeFlipsHealth) {
   grpc::ClientContext context;
   v1::GenerateResponse response;
   EXPECT_EQ(ReasonOf(stub_->Generate(&context, GoodRequest(), &response)), "SERVER_DRAINING");
+  EXPECT_EQ(sink->Await().first.reason(), Reason::kServerDraining);
   gate_.Open();
-  sink->Await();
 }
 
-TEST_F(WatchdogTest, ItTellsOnceAndFailedIsFinal) {
+TEST_F(WatchdogTest, AStepThatEndsAfterAllMakesTheServerHealthyAgain) {
   gate_.Close();
-  const auto sink = Submit();
+  Submit();
   gate_.AwaitVisitor();
   clock_.Advance(kTimeout * 2);
   EXPECT_TRUE(watchdog_->Check());
-  gate_.Open();
-  sink->Await();
   EXPECT_TRUE(watchdog_->Check());
-  EXPECT_EQ(num_stuck_, 1);
-  SetPhase(Phase::kReady);
-  EXPECT_FALSE(Healthy("liveness"));
+  EXPECT_EQ(num_stuck_, 1) << "it tells once";
+  gate_.Open();
+  AwaitIdle(dispatcher_);
+  EXPECT_FALSE(watchdog_->Check());
+  for (const char* service : {"", "paligemma.v1.PaliGemmaService", "readiness", "liveness"}) {
+    EXPECT_TRUE(Healthy(service)) << service;
+  }
+  EXPECT_TRUE(Submit()->Await().first.ok());
+  gate_.Close();
+  Submit();
+  gate_.AwaitVisitor();
+  clock_.Advance(kTimeout * 2);
+  EXPECT_TRUE(watchdog_->Check()) << "the next one is noticed as well";
+  EXPECT_EQ(num_stuck_, 2);
+}
+
+TEST_F(WatchdogTest, ADrainingServerThatRecoversStaysNotReady) {
+  SetPhase(Phase::kDraining);
+  SetStalled(true);
+  SetStalled(false);
+  EXPECT_FALSE(Healthy("readiness"));
+  EXPECT_TRUE(Healthy("liveness"));
 }
 
 TEST_F(WatchdogTest, AnIdleEngineMayRestForHours) {
   Submit()->Await();
-  while (dispatcher_.Stats().engine.busy) std::this_thread::yield();
+  AwaitIdle(dispatcher_);
   clock_.Advance(std::chrono::hours(5));
   EXPECT_FALSE(watchdog_->Check());
   EXPECT_TRUE(Healthy("liveness"));

@@ -122,8 +122,10 @@ def test_f52_an_engine_that_hangs_flips_health_and_ends_the_calls() -> None:
             refusal = serving.refusal_of(server.stub.Generate, long_request(quiescence.GOLDEN))
             assert refusal[:2] == ("UNAVAILABLE", "SERVER_DRAINING")
             threads.thaw()
-        quiescence.await_idle(server)  # the blocks come back when the step does; trust does not
-        assert server.http("/livez")[0] == 503
+        server.wait_ready()  # a step that ended after all
+        assert server.http("/livez")[0] == 200 and server.serves()
+        quiescence.await_idle(server)
+        assert quiescence.golden_tokens(server) == quiescence.GOLDEN["token_ids"]
 
 
 def test_f52_a_server_whose_engine_hangs_still_leaves_when_told() -> None:
