@@ -105,7 +105,7 @@ void AddBench(CLI::App* app, Arguments* arguments, BenchOptions* options) {
           ->capture_default_str();
   app->add_option("--rate", options->rate,
                   "open loop: Poisson arrivals a second, whatever the server does")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(0.001, 1e6))
       ->excludes(concurrency);
   app->add_option("--max-in-flight", options->max_in_flight, "of the open loop")
       ->check(CLI::Range(1, 4096))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -193,6 +194,8 @@ def test_nobody_listens() -> None:
         ["caption", "x.png", "--server=models.example:8001", "--token=secret"],
         ["bench", "x.png", "--mix=paint"],
         ["bench", "x.png", "--rate=5", "--concurrency=2"],
+        ["bench", "x.png", "--rate=0"],
+        ["bench", "no/such/folder"],
     ],
     ids=lambda words: " ".join(words) or "nothing",
 )
@@ -202,12 +205,32 @@ def test_usage_errors_exit_with_two_and_say_something(words: list[str]) -> None:
     assert result.stdout == "" and result.stderr
 
 
+COMMON = "--server --timeout --json --tls --tls-ca --tls-cert --tls-key --token --token-file"
+OF_TASKS = "--stream --overlay --model --max-tokens --temperature --seed --together"
+FLAGS = {
+    "caption": f"{COMMON} {OF_TASKS} --length --language",
+    "answer": f"{COMMON} {OF_TASKS} --language",
+    "detect": f"{COMMON} {OF_TASKS} --label",
+    "segment": f"{COMMON} {OF_TASKS} --label --masks",
+    "read": f"{COMMON} {OF_TASKS}",
+    "generate": f"{COMMON} {OF_TASKS} --masks",
+    "models": COMMON,
+    "health": COMMON,
+    "bench": f"{COMMON} --mix --concurrency --rate --duration --warmup --runs --seed --model",
+}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_help_names_every_flag(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == ANSWERED and result.stderr == ""
+    assert set(FLAGS[command].split()) <= set(re.findall(r"^  (--[a-z-]+)", result.stdout, re.MULTILINE))
+
+
 def test_help_and_version() -> None:
-    assert run("--help").returncode == ANSWERED
-    for command in [*METHODS, "models", "health", "bench"]:
-        result = run(command, "--help")
-        assert result.returncode == ANSWERED
-        assert "--server" in result.stdout and "--timeout" in result.stdout and "--json" in result.stdout
+    result = run("--help")
+    assert result.returncode == ANSWERED
+    assert set(re.findall(r"^  ([a-z]+)  ", result.stdout, re.MULTILINE)) == set(FLAGS)
     version = (serving.ROOT / "VERSION").read_text().strip()
     assert run("--version").stdout.startswith(f"paligemma {version} (")
 
@@ -246,7 +269,20 @@ def test_bench_reports_in_the_form_of_every_benchmark(server: serving.Server) ->
     assert result.returncode == ANSWERED, result.stderr
     (report,) = objects(result)
     assert report["benchmark"] == "paligemma bench"
+    assert set(report) == {"benchmark", "machine", "commit", "flags", "server", "rows", "errors"}
     assert set(report["machine"]) == {"cpu", "cores", "isa", "memory_gb", "gpu"}
+    percents = ("p50", "p90", "p95", "p99", "p99.9")
+    latencies = ("latency_from_schedule", "latency_from_send", "time_to_first_token")
+    assert [(row["name"], row["unit"]) for row in report["rows"]] == [
+        ("requests_due", "requests"), ("requests_answered", "requests"), ("requests_failed", "requests"),
+        ("offered", "requests/s"), ("throughput", "requests/s"), ("images", "images/s"), ("tokens", "tokens/s"),
+        ("image_cache_hits", "%"), ("latest_send", "ms"),
+        *((f"{name}_{percent}", "ms") for name in latencies for percent in percents),
+    ]
+    for row in report["rows"]:
+        assert set(row) == {"name", "unit", "ours", "reference", "reference_name", "ratio", "note"}
+        assert row["reference"] is row["reference_name"] is row["ratio"] is None
+        assert row["note"] if row["ours"] is None else row["ours"]["min"] <= row["ours"]["median"] <= row["ours"]["max"]
     assert report["commit"] and "--max-tokens=4" in report["flags"] and "secret" not in result.stdout
     assert server.client.models()[0].name in report["server"]
     rows = {row["name"]: row for row in report["rows"]}
