@@ -10,6 +10,7 @@ reference: semantics 4 and 5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from safetensors import safe_open
 
 Array = np.ndarray
+ROWS = 256  # of queries at once: the scores of 4096 image tokens for all heads would not fit into memory
 
 
 def gelu(x: Array) -> Array:
@@ -54,6 +56,12 @@ def rotate(x: Array, positions: Array, theta: float) -> Array:
     return np.concatenate(
         [first * np.cos(angles) - second * np.sin(angles), second * np.cos(angles) + first * np.sin(angles)], -1
     )
+
+
+def attend(scores_of: Callable[[slice], Array], values: Array) -> Array:
+    """What each query mixes of the values; `scores_of` gives the scores of some of the queries."""
+    parts = (slice(start, start + ROWS) for start in range(0, len(values), ROWS))
+    return np.concatenate([softmax(scores_of(rows)) @ values for rows in parts])
 
 
 class Tensors:
@@ -107,8 +115,12 @@ class NumpyModel:
     def _vision_attention(self, x: Array, name: str) -> Array:
         heads = self.numbers["vision"]["heads"]
         q, k, v = (self._linear(x, name + part).reshape(len(x), heads, -1) for part in ("q_proj", "k_proj", "v_proj"))
-        mixed = [softmax(q[:, i] @ k[:, i].T / np.sqrt(q.shape[-1])) @ v[:, i] for i in range(heads)]
-        return self._linear(np.concatenate(mixed, -1), name + "out_proj")
+
+        def mixed(head: int) -> Array:
+            keys, scale = k[:, head].T, np.sqrt(q.shape[-1])
+            return attend(lambda rows: q[rows, head] @ keys / scale, v[:, head])
+
+        return self._linear(np.concatenate([mixed(head) for head in range(heads)], -1), name + "out_proj")
 
     def states(self, image: Array, prompt: list[int], output: list[int]) -> list[Array]:
         """The embedding and what every layer leaves, [T, hidden] each."""
@@ -149,11 +161,16 @@ class NumpyModel:
         seen = at[None, :] <= np.maximum(at, prefix - 1)[:, None]
         if window := numbers["windows"][layer]:
             seen &= (at[:, None] < prefix) | (at[None, :] > at[:, None] - window)
-        mixed = []  # one head after the other: the scores of all at once would not fit at 4096 image tokens
-        for head in range(numbers["heads"]):
-            scores = cap(q[:, head] @ k[:, head // group].T * numbers["query_scale"], numbers["attention_softcap"])
-            mixed.append(softmax(np.where(seen, scores, -np.inf)) @ v[:, head // group])
-        return self._linear(np.concatenate(mixed, -1), name + "o_proj")
+
+        def mixed(head: int) -> Array:
+            keys, scale, limit = k[:, head // group].T, numbers["query_scale"], numbers["attention_softcap"]
+
+            def scores(rows: slice) -> Array:
+                return np.where(seen[rows], cap(q[rows, head] @ keys * scale, limit), -np.inf)
+
+            return attend(scores, v[:, head // group])
+
+        return self._linear(np.concatenate([mixed(head) for head in range(numbers["heads"])], -1), name + "o_proj")
 
     def generate(self, image: Array, prompt: list[int], limit: int, eos: int) -> list[int]:
         """Greedy tokens without EOS."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy_model as numpy_module
 import pytest
 from conftest import Tiny
 from numpy_model import NumpyModel
@@ -41,6 +42,16 @@ def test_features_and_logits_equal_the_model_written_in_numpy(tiny: Tiny, index:
     hidden = tiny.decoder.forward(*tiny.runner().prompt_arguments(features, case["prompt_ids"]))
     logits = tiny.decoder.logits(hidden).numpy()[0]
     assert off_by(logits, model.logits(expected, case["prompt_ids"], [])) <= TOLERANCE
+
+
+def test_positions_counted_from_one_give_the_same_logits(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers counts from 1, the original from 0. Rotations are relative: nothing has to be set."""
+    case, model = tiny.cases[0], numpy_model(tiny)
+    image = model.vision(tiny.pixels[case["image"]][0].numpy())
+    from_zero = model.logits(image, case["prompt_ids"], case["token_ids"])
+    rotate = numpy_module.rotate
+    monkeypatch.setattr(numpy_module, "rotate", lambda x, positions, theta: rotate(x, positions + 1, theta))
+    assert off_by(model.logits(image, case["prompt_ids"], case["token_ids"]), from_zero) < 1e-10
 
 
 def test_a_query_scale_of_another_head_size_would_be_seen(tiny: Tiny) -> None:

@@ -46,6 +46,14 @@ def test_every_layer_equals_transformers(tiny: Tiny, index: int) -> None:
         assert error <= TOLERANCE, f"{name} of {case['name']} is off by {error:.1e}"
 
 
+def test_every_level_is_normalised_to_transformers_bits(tiny: Tiny) -> None:
+    from transformers.image_transforms import normalize, rescale
+
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)[None].repeat(3, 0)
+    expected = normalize(rescale(levels, 1 / 255), [0.5] * 3, [0.5] * 3, input_data_format="channels_first")
+    assert tiny.vision.lut.numpy().tobytes() == expected[0].tobytes()
+
+
 def test_image_rows_enter_bit_equal_and_text_rows_scaled(tiny: Tiny) -> None:
     case = tiny.cases[0]
     features = tiny.vision(tiny.pixels[case["image"]])
