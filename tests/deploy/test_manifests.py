@@ -100,6 +100,40 @@ def test_the_pod_meets_the_restricted_profile() -> None:
     assert all(mount["readOnly"] for mount in SERVER["volumeMounts"])
 
 
+def test_every_file_of_the_base_is_applied() -> None:
+    """A file that no kustomization names does nothing."""
+    named = yaml.safe_load((DEPLOY / "base/kustomization.yaml").read_text())
+    assert {path.name for path in (DEPLOY / "base").glob("*.yaml")} == {"kustomization.yaml", *named["resources"]}
+    assert named["configMapGenerator"][0]["files"] == ["config.json"]
+
+
+def test_clients_can_balance_by_themselves_or_through_a_proxy_that_speaks_http_2() -> None:
+    """The headless Service has the pods' addresses, and both say what the port speaks."""
+    services = {item["metadata"]["name"]: item["spec"] for item in BASE if item["kind"] == "Service"}
+    assert services["paligemma-headless"]["clusterIP"] == "None" and "clusterIP" not in services["paligemma"]
+    for service in services.values():
+        assert [port["appProtocol"] for port in service["ports"]] == ["kubernetes.io/h2c"]
+
+
+def test_neither_a_rollout_nor_a_drained_node_takes_the_last_pod() -> None:
+    """There are two, of which one may be disrupted; a rollout brings the new one first."""
+    spec, budget = DEPLOYMENT["spec"], one(BASE, "PodDisruptionBudget")["spec"]
+    assert spec["replicas"] > budget["maxUnavailable"] >= 1
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0 < spec["strategy"]["rollingUpdate"]["maxSurge"]
+
+
+def test_the_server_gets_what_it_needs_and_no_more() -> None:
+    """Threads for the cores that it asked for, a log for machines, no way out, no token."""
+    threads = next(variable for variable in SERVER["env"] if variable["name"] == "PALIGEMMA_THREADS")
+    assert threads["valueFrom"]["resourceFieldRef"] == {"containerName": SERVER["name"], "resource": "requests.cpu"}
+    assert float(SERVER["resources"]["requests"]["cpu"]) >= 1
+    assert CONFIG["log-format"] == "json"
+    policy = one(BASE, "NetworkPolicy")["spec"]
+    assert policy["egress"] == [] and set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert one(BASE, "ServiceAccount")["automountServiceAccountToken"] is False
+
+
 def test_the_image_is_the_one_that_is_built_here() -> None:
     """Its tag is VERSION, and it runs as the user that the pod names."""
     assert SERVER["image"] == f"paligemma-serving:{(ROOT / 'VERSION').read_text().strip()}"
