@@ -19,7 +19,7 @@ STEPS = 8
 @pytest.mark.skipif(not LONG, reason="gigabytes of weights: with PG_FIDELITY=long")
 @pytest.mark.parametrize("size", ["3b", "10b", "28b"])
 def test_true_widths_equal_their_references(table: Table, tmp_path: Path, size: str) -> None:
-    what = f"{size}'s widths, {1 if size == '28b' else 2} layers, at 224"
+    what = f"{size}'s widths, {'1 layer' if size == '28b' else '2 layers'}, at 224"
     with make_model(f"shallow-{size}", tmp_path, SEED) as model:
         cases = [model.ask(name, image, "caption en", STEPS) for name, image in list(pictures().items())[:3]]
         output = cases[0].tokens[:OUTPUT]
