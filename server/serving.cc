@@ -239,10 +239,12 @@ void Serving::StartWatchdog() {
   };
   options.on_idle = [this] { trimmer_.OnIdle(); };
   options.on_stuck = [this] {
-    LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
-             ": the server fails its liveness probe");
-    SetStalled(true);
-    // Whoever waits may ask another server.
+    if (lifecycle_.live()) {
+      LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
+               ": the server fails its liveness probe");
+      SetStalled(true);
+    }
+    // Whoever waits may ask another server, who was being prepared until now as well.
     dispatcher_->EndAll();
   };
   options.on_recovered = [this] {

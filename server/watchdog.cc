@@ -22,7 +22,9 @@ void Watchdog::Start() {
 bool Watchdog::Check() {
   const Progress progress = options_.progress();
   const bool stuck = progress.busy && options_.clock->Now() - progress.last > options_.timeout;
-  if (std::exchange(stuck_, stuck) != stuck) (stuck ? options_.on_stuck : options_.on_recovered)();
+  const bool recovered = std::exchange(stuck_, stuck) && !stuck;
+  if (stuck) options_.on_stuck();
+  if (recovered) options_.on_recovered();
   if (!progress.busy && options_.on_idle) options_.on_idle();
   return stuck;
 }

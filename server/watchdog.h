@@ -22,7 +22,8 @@ class Watchdog {
   struct Options {
     Duration timeout{};
     std::function<Progress()> progress;
-    std::function<void()> on_stuck, on_recovered;  // by turns, each when a look finds it so
+    std::function<void()> on_stuck;      // by each look that finds it stuck
+    std::function<void()> on_recovered;  // by the first that no longer does
     std::function<void()> on_idle;  // may be empty; called by each look that finds nothing to do
     const Clock* clock = Clock::Real();
   };
