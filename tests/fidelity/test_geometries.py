@@ -111,9 +111,9 @@ def test_tokens_beyond_the_window_equal_transformers_without_sliding_layers(tabl
     with make_model("scaled-3b-896", tmp_path, SEED) as model:
         model.probe.close()
         model.probe = without_windows(tmp_path)
-        for layer in model.reference.model.model.language_model.layers:
-            layer.attention_type = "full_attention"
-            layer.self_attn.sliding_window = None
+        text = model.reference.model.config.text_config  # which masks and cache are made by
+        assert text is model.reference.model.model.language_model.config
+        text.layer_types = ["full_attention"] * text.num_hidden_layers
         check(table, model, 896, "3b in small at 896, no window", "transformers, full attention")
 
 
