@@ -37,9 +37,6 @@ long PageFaultsOfTheThirdPicture() {
 }
 
 TEST(HeapTest, PicturesOfAThreadAreDecodedInTheSamePages) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "the sanitizers have a heap of their own";
-#endif
   ConfigureHeap();
   EXPECT_LT(PageFaultsOfTheThirdPicture(), 100);  // of 6144 pages
   long of_a_thread = -1;
