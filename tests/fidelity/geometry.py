@@ -52,11 +52,12 @@ class Model:
     directory: Path
     reference: goldens.Reference
     probe: Probe
+    bundle: str = "bundle"  # the probe's folder
 
     @property
     def manifest(self) -> dict[str, Any]:
         """Of the bundle."""
-        return bundle.read_manifest(self.directory / "bundle")
+        return bundle.read_manifest(self.directory / self.bundle)
 
     def pixel_file(self, pixels: torch.Tensor) -> str:
         """Where the probe finds these pixels."""

@@ -110,7 +110,7 @@ def test_a_geometry_equals_its_references(table: Table, tmp_path: Path, size: st
 def test_tokens_beyond_the_window_equal_transformers_without_sliding_layers(table: Table, tmp_path: Path) -> None:
     with make_model("scaled-3b-896", tmp_path, SEED) as model:
         model.probe.close()
-        model.probe = without_windows(tmp_path)
+        model.probe, model.bundle = without_windows(tmp_path), "no-window"
         text = model.reference.model.config.text_config  # which masks and cache are made by
         assert text is model.reference.model.model.language_model.config
         text.layer_types = ["full_attention"] * text.num_hidden_layers
