@@ -25,7 +25,7 @@ bench: ## the benchmarks, results in bench-out/ (BENCH=name for one)
 	scripts/setup build
 	scripts/bench $(BENCH)
 
-fidelity: ## the parity suite against the reference implementation
+fidelity: ## the parity suite against the reference implementations (16 minutes, 11 GB of memory)
 	scripts/setup test
 	scripts/fidelity
 
