@@ -5,6 +5,7 @@
 
 namespace paligemma {
 
+// NOLINTBEGIN(concurrency-mt-unsafe): there are no other threads yet
 void ConfigureHeap() {
   // A heap for each of many threads keeps what every one of them once held, and trims badly.
   mallopt(M_ARENA_MAX, 2);
@@ -14,5 +15,6 @@ void ConfigureHeap() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
+// NOLINTEND(concurrency-mt-unsafe)
 
 }  // namespace paligemma
