@@ -19,7 +19,10 @@ from paligemma_export.asking import Asker
 
 DEMO = serving.ROOT / "models/demo"
 PICTURES = sorted((DEMO / "demo").glob("*.png"))
-EVERY = ["caption en", "caption de", "describe en", "ocr", "answer en How many objects are there?", "detect cow ; heart ; star"]
+EVERY = [
+    "caption en", "caption de", "describe en", "ocr", "answer en How many objects are there?",
+    "detect cow ; heart ; star",
+]
 # Masks are asked of what is there: what a model makes up about nothing hangs on the last bit.
 ASKED = [(picture, prompt) for prompt in EVERY for picture in PICTURES] + [
     (DEMO / "demo/beach.png", "answer en Where is the cow standing?"),
