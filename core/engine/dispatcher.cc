@@ -46,7 +46,7 @@ Dispatcher::Dispatcher(const DispatcherOptions& options, EngineObserver* observe
 
 Dispatcher::~Dispatcher() {
   StopAdmission();
-  Abort(Draining());
+  EndAll();
   {
     // Once every request has ended, delivery has no reason left to call the engine.
     MutexLock lock(&mutex_);
@@ -188,7 +188,7 @@ void Dispatcher::PreprocessLoop() {
     RequestId id = 0;
     Request request;
     std::shared_ptr<ResponseSink> sink;
-    std::shared_ptr<std::atomic<bool>> cancelled;
+    std::shared_ptr<Interruption> interruption;
     {
       MutexLock lock(&mutex_);
       while (queue_.empty() && !stopping_) work_.Wait(&mutex_);
@@ -202,18 +202,20 @@ void Dispatcher::PreprocessLoop() {
       request = std::move(it->second.request);
       sink = std::move(it->second.sink);
       it->second.sink = nullptr;
-      cancelled = it->second.cancelled;
+      interruption = it->second.interruption;
     }
-    Preprocess(id, std::move(request), std::move(sink), std::move(cancelled));
+    Preprocess(id, std::move(request), std::move(sink), std::move(interruption));
   }
 }
 
 void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
-                            std::shared_ptr<std::atomic<bool>> cancelled) {
+                            std::shared_ptr<Interruption> interruption) {
   const TimePoint began = clock_->Now();
   const TimePoint deadline = std::min(request.deadline, request.time_budget);
   const InterruptCheck check = [&]() -> Status {
-    if (cancelled->load()) return CancelledStatus("preprocess");
+    const Interrupted interrupted = interruption->load();
+    if (interrupted == Interrupted::kCancelled) return CancelledStatus("preprocess");
+    if (interrupted == Interrupted::kDraining) return Draining();
     if (deadline <= clock_->Now()) return DeadlineStatus("preprocess");
     return OkStatus();
   };
@@ -249,18 +251,18 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
 void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences) {
   std::vector<SequenceId> ids;
   for (const auto& sequence : sequences) ids.push_back(sequence->id);
-  std::shared_ptr<std::atomic<bool>> cancelled;
+  std::shared_ptr<Interruption> interruption;
   {
     MutexLock lock(&mutex_);
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;  // delivery ended it meanwhile
     it->second.stage = Stage::kSubmitted;
     it->second.sequences = ids;
-    cancelled = it->second.cancelled;
+    interruption = it->second.interruption;
   }
   engine_->Submit(std::move(sequences));
-  // A Cancel() that came between the lock and Submit() found nothing in the engine.
-  if (cancelled->load()) {
+  // What interrupted it between the lock and Submit() found nothing in the engine.
+  if (interruption->load() != Interrupted::kNo) {
     for (const SequenceId sequence : ids) engine_->Cancel(sequence);
   }
 }
@@ -274,7 +276,7 @@ void Dispatcher::Cancel(RequestId id) {
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;
     Entry& entry = it->second;
-    entry.cancelled->store(true);
+    entry.interruption->store(Interrupted::kCancelled);
     result = Unanswered(entry.request.arrival, clock_->Now());
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
@@ -284,8 +286,6 @@ void Dispatcher::Cancel(RequestId id) {
   }
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
-
-void Dispatcher::EndAll() { Abort(Draining()); }
 
 void Dispatcher::StopAdmission() {
   MutexLock lock(&mutex_);
@@ -301,7 +301,7 @@ Status Dispatcher::Drain(TimePoint deadline) {
     }
     if (entries_.empty()) return OkStatus();
   }
-  Abort(Draining());
+  EndAll();
   const TimePoint last = std::chrono::steady_clock::now() + kAbortGrace;
   MutexLock lock(&mutex_);
   while (!entries_.empty()) {
@@ -310,7 +310,7 @@ Status Dispatcher::Drain(TimePoint deadline) {
   return DeadlineStatus("drain");
 }
 
-void Dispatcher::Abort(const Status& status) {
+void Dispatcher::EndAll() {
   struct Waiting {
     RequestId id;
     std::shared_ptr<ResponseSink> sink;
@@ -322,16 +322,17 @@ void Dispatcher::Abort(const Status& status) {
     MutexLock lock(&mutex_);
     started = started_;
     for (auto& [id, entry] : entries_) {
-      entry.cancelled->store(true);
+      entry.interruption->store(Interrupted::kDraining);
       if (entry.sink == nullptr) continue;
       queued.push_back({id, std::exchange(entry.sink, nullptr), entry.request.arrival});
     }
   }
   if (!started) return;
   for (Waiting& one : queued) {
-    delivery_->Reject(one.id, std::move(one.sink), status, Unanswered(one.arrival, clock_->Now()));
+    delivery_->Reject(one.id, std::move(one.sink), Draining(),
+                      Unanswered(one.arrival, clock_->Now()));
   }
-  delivery_->EndAll(status);
+  delivery_->EndAll(Draining());
 }
 
 void Dispatcher::StopPreprocessing() {

@@ -119,14 +119,17 @@ class Dispatcher {
     std::int64_t bytes = 0;
   };
 
+  enum class Interrupted { kNo, kCancelled, kDraining };
+  // Shared with the preprocessing thread, which looks at it between stages.
+  using Interruption = std::atomic<Interrupted>;
+
   // One accepted request, until it ended.
   struct Entry {
     Stage stage = Stage::kQueued;
     Request request;                     // moved out when preprocessing begins
     std::shared_ptr<ResponseSink> sink;  // moved to Delivery, with it the duty to call OnDone
     std::vector<SequenceId> sequences;   // with kSubmitted
-    // Shared with the preprocessing thread, which looks at it between stages.
-    std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+    std::shared_ptr<Interruption> interruption = std::make_shared<Interruption>(Interrupted::kNo);
     Cost cost;  // its share of the queue's bounds
     Priority priority = Priority::kNormal;
     bool counts_as_queued = true;
@@ -142,12 +145,10 @@ class Dispatcher {
 
   void PreprocessLoop() PG_LOCKS_EXCLUDED(mutex_);
   void Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
-                  std::shared_ptr<std::atomic<bool>> cancelled) PG_LOCKS_EXCLUDED(mutex_);
+                  std::shared_ptr<Interruption> interruption) PG_LOCKS_EXCLUDED(mutex_);
   void Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences)
       PG_LOCKS_EXCLUDED(mutex_);
   void StopPreprocessing() PG_LOCKS_EXCLUDED(mutex_);
-  // Ends what is accepted with `status`, without waiting for the engine.
-  void Abort(const Status& status) PG_LOCKS_EXCLUDED(mutex_);
 
   // From the delivery thread.
   void OnFirstToken(RequestId id) PG_LOCKS_EXCLUDED(mutex_);

@@ -450,6 +450,17 @@ TEST_F(DispatcherTest, EndsWhatIsLeftAtTheDrainsDeadline) {
   model_gate_.Open();
 }
 
+TEST_F(DispatcherTest, WhosePictureIsDecodedWhenAllAreEndedMayAskAnotherServer) {
+  preprocess_gate_.Close();
+  Start();
+  auto sink = std::make_shared<FakeSink>();
+  Submit(Ask("picture"), sink);
+  preprocess_gate_.AwaitVisitor();
+  dispatcher_->EndAll();
+  preprocess_gate_.Open();
+  EXPECT_EQ(sink->Await().first.reason(), Reason::kServerDraining);
+}
+
 TEST_F(DispatcherTest, ItsEndEndsEveryRequest) {
   preprocess_gate_.Close();
   Start();
