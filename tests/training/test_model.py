@@ -24,7 +24,9 @@ from paligemma_train import (
 )
 from paligemma_train.feed import Feed, pixels
 from paligemma_train.model import CURVE, Config, PaliGemma, location_curve, prefix_bias, smooth_locations
+from paligemma_train.scene import Scene
 from paligemma_train.vocabulary import BOS, Vocabulary, train
+from PIL import Image
 
 SMALL = Config(hidden=48, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=64, query_pre_attn_scalar=12,
                vision_hidden=36, vision_layers=2, vision_heads=3, vision_intermediate=40, image_size=56)
@@ -102,7 +104,7 @@ def test_pictures_shared_by_prompts_are_pictures_that_see_no_prompt(words: Vocab
     prefix, picture = torch.tensor([4, 3, 3]), torch.tensor([1, 0, 1])
     with torch.no_grad():
         rows = model.see(pictures)[1]
-        found = model.hidden_after(model.look(rows), picture, ids, prefix)
+        found, _ = model.hidden_after(model.look(rows), picture, ids, prefix)
         # a prompt's cache grown on a picture that went before it, token by token as the answer goes
         for index, (length, image) in enumerate(zip(prefix, picture, strict=True)):
             caches: list[list[torch.Tensor]] = [[] for _ in range(SMALL.layers)]
@@ -128,10 +130,44 @@ def test_a_coordinate_lies_between_two_steps(words: Vocabulary) -> None:
     assert cost({8: 9.0, 16: 9.0 - 1.1}) < cost({8: 9.0}) < cost({16: 9.0}) < cost({24: 9.0})
 
 
+def test_reading_costs_least_where_the_heads_look_at_the_character_that_comes_next() -> None:
+    spots = np.array([[0, 0, 1, 2, 0]])
+    rows = batches.Rows(np.ones((1, 5), np.int64), np.array([2]), np.array([1]), np.zeros((0, 2), np.int64),
+                        np.zeros((0, 64, 64), np.uint8), np.sign(spots), spots)
+    # of four patches of picture 1 the second shows the first character left and right, the third the second one left
+    truth = {f"{half}_{part}": torch.zeros(2, 4, dtype=torch.long)
+             for half in ("left", "right") for part in ("line", "spot")}
+    for name, patch, spot in (("left", 1, 1), ("right", 1, 1), ("left", 2, 2)):
+        truth[f"{name}_line"][1, patch], truth[f"{name}_spot"][1, patch] = 1, spot
+
+    def cost(left: tuple[int, int], right: tuple[int, int]) -> float:
+        looked = torch.full((1, 1, 2, 5, 9), 0.01)
+        for head, keys in enumerate((left, right)):
+            for column, key in zip((1, 2), keys, strict=True):
+                looked[0, 0, head, column, key] = 0.92
+        return learn.reading_loss(looked, rows, truth).item()
+
+    elsewhere = 7  # beyond the picture
+    assert cost((1, 2), (1, elsewhere)) < 0.5
+    assert all(cost(*keys) > 3 for keys in (((2, 1), (1, elsewhere)), ((1, 2), (2, elsewhere)), ((1, 2), (1, 2))))
+
+
+def test_spelled_text_says_which_character_each_id_is(words: Vocabulary) -> None:
+    row = batches._row(words, scene_of_lines("he", "42"), tasks.Example("ocr", "ocr", "he\n42"), 0)
+    packed = batches._pack(words, [row])
+    assert words.decode(row.answer) == "he\n42"
+    assert packed.lines[0, len(row.prompt):].tolist() == [1, 1, 0, 2, 2, 0]
+    assert packed.spots[0, len(row.prompt):].tolist() == [1, 2, 0, 1, 2, 0]
+
+
+def scene_of_lines(*lines: str) -> Scene:
+    return Scene(Image.new("RGB", (8, 8)), np.zeros((8, 8), np.uint8), [], lines=list(lines))
+
+
 def test_thinned_rows_keep_their_masks(words: Vocabulary) -> None:
     masks = np.arange(3, dtype=np.uint8)[:, None, None].repeat(64, 1).repeat(64, 2)
     rows = batches.Rows(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]]), np.array([1, 1, 1]), np.array([0, 0, 1]),
-                        np.array([[0, 1], [1, 0], [1, 1]]), masks)
+                        np.array([[0, 1], [1, 0], [1, 1]]), masks, *np.zeros((2, 3, 3), np.int64))
     odd = rows.thinned(3, 2)
     assert odd.ids.tolist() == [[1, 1]] and odd.codes.tolist() == [[0, 0], [0, 1]]
     assert [mask[0, 0] for mask in odd.masks] == [1, 2]

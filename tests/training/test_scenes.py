@@ -85,14 +85,23 @@ def test_dense_labels_name_the_thing_of_a_patch() -> None:
             assert NAMES[labels.name[patch] - 1] in thing_names
 
 
-def test_walking_along_the_labels_of_characters_is_reading() -> None:
+def test_characters_in_the_order_of_their_labels_are_the_text() -> None:
     seen = scenes("text", 60)
-    assert sum(walked(scene) == scene.lines for scene in seen) >= len(seen) - 1  # a line may have no row left
+    assert sum(read(scene) == scene.lines for scene in seen) >= len(seen) - 1  # a line may have no row left
 
 
-def walked(scene: Scene) -> list[str]:
-    rows = dense.labels(scene, 8).characters.reshape(8, 16)
-    return ["".join(CHARACTERS[label - 1] for label in row if label) for row in rows if row.any()]
+def read(scene: Scene) -> list[str]:
+    """The text that the labels of half patches tell, each place by the character that most of them show."""
+    labels = dense.labels(scene, 8)
+    shown: dict[tuple[int, int], list[str]] = {}
+    for line, spot, label in zip(labels.lines.flat, labels.spots.flat, labels.characters.flat, strict=True):
+        if label:
+            shown.setdefault((line, spot), []).append(CHARACTERS[label - 1])
+    lines = [""] * max(line for line, _ in shown)
+    for (line, _), characters in sorted(shown.items()):
+        assert len(set(characters)) == 1
+        lines[line - 1] += characters[0]
+    return lines
 
 
 def test_pages_hold_many_characters_and_nothing_to_ask_about() -> None:
@@ -101,6 +110,21 @@ def test_pages_hold_many_characters_and_nothing_to_ask_about() -> None:
     assert written > 25 * len(pages)
     assert sum((dense.labels(page, 8).characters > 0).sum() for page in pages) > 0.97 * written
     assert not any(page.lines or page.things for page in pages)
+    for page in pages:
+        labels = dense.labels(page, 8)
+        assert set(labels.spots[labels.characters > 0]) == {dense.IGNORED}
+
+
+def test_parts_of_a_page_know_where_their_characters_stand() -> None:
+    for part in lettering.pages(worlds.random_of("test", 3), 6):
+        assert part.picture.size == part.numbers.shape[::-1]
+        boxes = [box for line in part.characters for _, box in line]
+        assert len(boxes) > 4
+        grey = np.asarray(part.picture.convert("L"), np.float32)
+        height, width = grey.shape
+        inked = [grey[max(0, int(y0 * height)):int(y1 * height) + 1, max(0, int(x0 * width)):int(x1 * width) + 1].std()
+                 for y0, x0, y1, x1 in boxes]
+        assert np.mean(np.array(inked) > 12) > 0.9
 
 
 def test_coordinates_are_unbiased() -> None:

@@ -25,13 +25,16 @@ CODES_PER_MASK = GRID * GRID
 @dataclass
 class Rows:
     """Prompts and answers: ids int64 [R,T] (prompt, answer, padding), prefix int64 [R], picture int64 [R];
-    `codes` says where masks stand: row, column of the first code, and masks uint8 [m,64,64]."""
+    `codes` says where masks stand: row, column of the first code, and masks uint8 [m,64,64];
+    `lines` and `spots` int64 [R,T] say which character of the picture an id spells, 0 none."""
 
     ids: np.ndarray
     prefix: np.ndarray
     picture: np.ndarray
     codes: np.ndarray
     masks: np.ndarray
+    lines: np.ndarray
+    spots: np.ndarray
 
     def thinned(self, start: int, step: int) -> Rows:
         """Every `step`th row, the first one at start % step."""
@@ -41,7 +44,8 @@ class Rows:
         codes = self.codes[chosen]
         codes[:, 0] = np.searchsorted(kept, codes[:, 0])
         length = int((self.ids[kept] != PAD).sum(1).max(initial=1))
-        return Rows(self.ids[kept, :length], self.prefix[kept], self.picture[kept], codes, self.masks[chosen])
+        return Rows(self.ids[kept, :length], self.prefix[kept], self.picture[kept], codes, self.masks[chosen],
+                    self.lines[kept, :length], self.spots[kept, :length])
 
 
 @dataclass
@@ -61,6 +65,7 @@ class _Row:
     prompt: list[int]
     answer: list[int]
     masks: list[np.ndarray]
+    spelled: str
 
 
 @functools.cache
@@ -81,8 +86,7 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
         labels.append(dense.labels(scene, settings["grid"]))
         asked = tasks.examples(rng, scene, settings["prompts"], settings.get("without", ()))
         rows += [_row(words, scene, example, number) for example in asked]
-    for number in range(settings["pages"]):
-        scene = lettering.page(worlds.random_of(f"{stream}-page", index * settings["pages"] + number))
+    for scene in lettering.pages(worlds.random_of(f"{stream}-pages", index), settings["pages"]):
         pictures.append(pixels(scene, settings["side"]))
         labels.append(dense.labels(scene, settings["grid"]))
     rows.sort(key=lambda row: len(row.prompt) + len(row.answer))
@@ -93,12 +97,15 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
 
 def _row(words: Vocabulary, scene: Scene, example: Example, picture: int) -> _Row:
     masks = [scene.mask_crop(thing) for thing in example.things]
-    return _Row(picture, words.prompt(example.prompt), words.answer(example.answer), masks)
+    spelled = example.answer if example.kind == "ocr" else ""
+    answer = words.spelled(spelled) if spelled else words.answer(example.answer)
+    return _Row(picture, words.prompt(example.prompt), answer, masks, spelled)
 
 
 def _pack(words: Vocabulary, rows: list[_Row]) -> Rows:
     length = max(len(row.prompt) + len(row.answer) for row in rows)
     ids = np.full((len(rows), length), PAD, np.int64)
+    lines, spots = np.zeros_like(ids), np.zeros_like(ids)
     codes, masks = [], []
     for index, row in enumerate(rows):
         line = row.prompt + row.answer
@@ -106,9 +113,17 @@ def _pack(words: Vocabulary, rows: list[_Row]) -> Rows:
         starts = [at for at in range(len(row.prompt), len(line)) if _starts_mask(words, line, at)]
         codes += [(index, at) for at in starts]
         masks += row.masks
+        _tell_places(lines[index], spots[index], len(row.prompt), row.spelled)
     assert len(codes) == len(masks)
     return Rows(ids, np.array([len(row.prompt) for row in rows]), np.array([row.picture for row in rows]),
-                np.array(codes, np.int64).reshape(-1, 2), np.array(masks, np.uint8).reshape(-1, 64, 64))
+                np.array(codes, np.int64).reshape(-1, 2), np.array(masks, np.uint8).reshape(-1, 64, 64), lines, spots)
+
+
+def _tell_places(lines: np.ndarray, spots: np.ndarray, start: int, spelled: str) -> None:
+    """Line and spot, from 1, of each character of a text whose ids begin at `start`, in place; of a line's end none."""
+    for number, line in enumerate(spelled.split("\n"), 1):
+        lines[start:start + len(line)], spots[start:start + len(line)] = number, np.arange(1, len(line) + 1)
+        start += len(line) + 1
 
 
 def _starts_mask(words: Vocabulary, line: list[int], at: int) -> bool:

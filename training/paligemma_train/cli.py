@@ -118,6 +118,7 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
                         help="tasks to leave out, for what a short run can learn")
     parser.add_argument("--replicas", type=int, default=0,
                         help="processes that learn beside this one, each on a core of the CPU")
+    parser.add_argument("--tower-rate", type=float, default=0.2, help="the tower's rate, of the decoder's")
     parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",
                         help="of answered coordinates, 1 is exact")
     parser.add_argument("--report-cases", type=int, default=24, help="of each row in a report; 0: the loss alone")

@@ -4,6 +4,7 @@ and letters."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ COLOR_CLASSES, NAME_CLASSES = len(COLORS) + 1, len(NAMES) + 1
 PLACE_CLASSES, CHARACTER_CLASSES = len(PLACES) + 1, len(CHARACTERS) + 1
 IGNORED = -100
 _SAMPLES = 8  # per patch and side
+MOST_LINES, LONGEST = 3, 8  # of a text that is asked about, and of a line in it
+LINE_CLASSES, SPOT_CLASSES = MOST_LINES + 1, LONGEST + 1
 INSIDE, CROP = 4, 8  # cells per side of a patch and of a thing's box, for which outlines are told
 
 
@@ -26,8 +29,9 @@ INSIDE, CROP = 4, 8  # cells per side of a patch and of a thing's box, for which
 class DenseLabels:
     """For a grid of G x G patches, class 0 being none: color, name int16 [G*G]; box float32 [G*G,4];
     inside float32 [G*G,16] and crop float32 [G*G,64]: how much of each cell of the patch and of the thing's box the
-    thing fills; characters int16 [G*G,2], whose middle lies in the left and right half; place int (0: not an everyday
-    scene)."""
+    thing fills; characters int16 [G*G,2], what the left and the right half show; lines and spots int16 [G*G,2], in
+    which line that character stands and at which place in it, IGNORED where nobody asks; place int (0: not an
+    everyday scene)."""
 
     color: np.ndarray
     name: np.ndarray
@@ -35,6 +39,8 @@ class DenseLabels:
     inside: np.ndarray
     crop: np.ndarray
     characters: np.ndarray
+    lines: np.ndarray
+    spots: np.ndarray
     place: int
 
 
@@ -59,7 +65,7 @@ def labels(scene: Scene, grid: int) -> DenseLabels:
         inside[won] = _shares(mine[won].reshape(-1, _SAMPLES, _SAMPLES), INSIDE)
         crop[won] = _shares(scene.mask_crop(thing)[None] / 255, CROP)
     place = _PLACE[scene.place] if scene.place else 0
-    return DenseLabels(color, name, box, inside, crop, _characters(scene, grid), place)
+    return DenseLabels(color, name, box, inside, crop, *_text(scene, grid), place)
 
 
 def _shares(masks: np.ndarray, cells: int) -> np.ndarray:
@@ -68,16 +74,28 @@ def _shares(masks: np.ndarray, cells: int) -> np.ndarray:
     return masks.reshape(-1, cells, step, cells, step).mean((2, 4)).reshape(-1, cells * cells)
 
 
-def _characters(scene: Scene, grid: int) -> np.ndarray:
-    """int16 [G*G,2]: each character once, in the half patch where its middle lies, or where that is taken in the next
-    one; a line whose row has a line already stands in the next row. So to read is to walk along the rows."""
-    result = np.zeros((grid, grid * 2), np.int16)
+def _text(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Characters, lines and spots, int16 [G*G,2] each. A character stands in the half patch where its middle lies, or
+    where that is taken in the next one, and a line whose row has a line already in the next row; so none is lost. What
+    is still free then belongs to the character that covers its middle."""
+    character, line, spot = (np.zeros((grid, grid * 2), np.int16) for _ in range(3))
+    covered = []
     row = -1
-    for line in scene.characters:
-        middle = (min(box[0] for _, box in line) + max(box[2] for _, box in line)) / 2
-        row, column = max(row + 1, int(middle * grid)), -1
-        for character, (_, x0, _, x1) in line:
+    for number, written in enumerate(filter(None, scene.characters), 1):
+        top, bottom = min(box[0] for _, box in written) * grid, max(box[2] for _, box in written) * grid
+        row, column = max(row + 1, int((top + bottom) / 2)), -1
+        rows = slice(max(0, math.ceil(top - 0.5)), max(0, math.ceil(bottom - 0.5)))  # whose middles the line covers
+        for place, (name, (_, x0, _, x1)) in enumerate(written, 1):
             column = max(column + 1, int((x0 + x1) * grid))
+            columns = slice(max(0, math.ceil(2 * x0 * grid - 0.5)), max(0, math.ceil(2 * x1 * grid - 0.5)))
+            values = _CHARACTER[name], number, place
             if row < grid and column < 2 * grid:
-                result[row, column] = _CHARACTER[character]
-    return result.reshape(grid * grid, 2)
+                character[row, column], line[row, column], spot[row, column] = values
+            covered += [(rows, columns, values), (slice(row, row + 1), columns, values)]
+    for rows, columns, values in covered:
+        free = character[rows, columns] == 0
+        for part, value in zip((character, line, spot), values, strict=True):
+            part[rows, columns][free] = value
+    if not scene.lines:  # a page, about which nothing is asked
+        line[character > 0] = spot[character > 0] = IGNORED
+    return character.reshape(-1, 2), line.reshape(-1, 2), spot.reshape(-1, 2)

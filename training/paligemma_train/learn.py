@@ -26,7 +26,7 @@ from paligemma_train.vocabulary import LOC_COUNT, PAD, Vocabulary
 from paligemma_train.vqvae import MaskCodec
 
 FILE, TOKENIZER = "model.pt", "tokenizer.model"
-_TOWER_RATE = 0.2  # of the decoder's
+_READING_WEIGHT = 0.15  # of where a character was looked for, against what was said
 _THINNING = 4  # one row of so many is taken in a step whose image rows see the prompt
 
 
@@ -44,6 +44,7 @@ class Plan:
     everyday_share: float = worlds.EVERYDAY_SHARE
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
+    tower_rate: float = 0.2
     without: Sequence[str] = ()
     coordinate_step: int = 8
     things_at_start: int = 2
@@ -136,20 +137,39 @@ class Scholar:
             found = self.heads(features)
             image_rows = self.model.project(features[:len(features) - batch.pages])
             looks = None if whole else self.model.look(image_rows)
-            loss = sum(self._group_loss(rows, image_rows, looks) for rows in groups) / count
+            loss = sum(self._group_loss(rows, image_rows, looks, truth) for rows in groups) / count
         (loss + self.plan.dense_weight(part) * tower.dense_loss(found, truth)).backward()
         return loss.item(), count
 
-    def _group_loss(self, rows: Rows, image_rows: Tensor, looks: list[list[Tensor]] | None) -> Tensor:
+    def _group_loss(self, rows: Rows, image_rows: Tensor, looks: list[list[Tensor]] | None,
+                    truth: dict[str, Tensor]) -> Tensor:
         ids, prefix, picture = (torch.from_numpy(part).to(self.device)
                                 for part in (rows.ids, rows.prefix, rows.picture))
         fill_codes(ids, rows, self.codec, self.words.seg_first)
         rough = self.loss.rough(ids)
         if looks is None:
             hidden = self.model.hidden(image_rows[picture], rough, prefix)
-        else:
-            hidden = self.model.hidden_after(looks, picture, rough, prefix)
-        return self.loss(self.model, hidden, ids, prefix)
+            return self.loss(self.model, hidden, ids, prefix)
+        hidden, looked = self.model.hidden_after(looks, picture, rough, prefix)
+        return self.loss(self.model, hidden, ids, prefix) + _READING_WEIGHT * reading_loss(looked, rows, truth)
+
+
+def reading_loss(looked: Tensor, rows: Rows, truth: dict[str, Tensor]) -> Tensor:
+    """looked [R,kv,group,T,N+T] -> the summed loss of the group. Before each character of a text the first head of the
+    first group should look at the patches whose left half shows it, the second at those whose right half does, or away
+    from the picture where none does. Nothing else tells the decoder so directly where the next one stands."""
+    row, column = rows.lines.nonzero()
+    loss = looked.new_zeros(())
+    if len(row) == 0:
+        return loss
+    picture, line, spot = (torch.from_numpy(part).to(looked.device) for part in (
+        rows.picture[row], rows.lines[row, column, None], rows.spots[row, column, None]))
+    for head, half in enumerate(("left", "right")):
+        shown = (truth[f"{half}_line"][picture] == line) & (truth[f"{half}_spot"][picture] == spot)
+        seen = looked[row, 0, head, column - 1, :shown.size(1)]
+        right = torch.where(shown.any(1), (seen * shown).sum(1), 1 - seen.sum(1))
+        loss = loss - right.clamp_min(1e-6).log().sum()
+    return loss
 
 
 class Learner(Scholar):
@@ -195,7 +215,7 @@ class Learner(Scholar):
         if replicas is not None:
             count = replicas.add_gradients(count)
         rate = self.progress.rate(self.examples)
-        self.optimizer.step(rate, _TOWER_RATE * rate)
+        self.optimizer.step(rate, self.plan.tower_rate * rate)
         self.step += 1
         self.examples += count
         if replicas is not None:

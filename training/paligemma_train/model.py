@@ -45,6 +45,11 @@ class Config:
     def image_tokens(self) -> int:
         return self.grid**2
 
+    @property
+    def reading_layer(self) -> int:
+        """Of the decoder: the one that is taught where the next character of a text stands."""
+        return self.layers // 2
+
     def replace(self, **changes: object) -> Config:
         return dataclasses.replace(self, **changes)
 
@@ -150,8 +155,9 @@ class Attention(nn.Module):
         return rotate(self._heads(self.k_proj, x), cos, sin), self._heads(self.v_proj, x)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None,
-                cache: list[Tensor] | None = None) -> Tensor:
-        """bias [B,1,1,T,K] is added to the capped scores; a cache [k, v] is read and grown in place."""
+                cache: list[Tensor] | None = None, watched: list[Tensor] | None = None) -> Tensor:
+        """bias [B,1,1,T,K] is added to the capped scores; a cache [k, v] is read and grown in place; to `watched` comes
+        where the rows look, the scores' softmax [B,kv,group,T,K]."""
         config = self.config
         q = rotate(self._heads(self.q_proj, x), cos, sin)
         k, v = self.keys_values(x, cos, sin)
@@ -166,7 +172,10 @@ class Attention(nn.Module):
             scores = torch.tanh(scores / config.attention_softcap) * config.attention_softcap
         if bias is not None:
             scores = scores + bias
-        mixed = torch.softmax(scores.float(), -1).to(v.dtype) @ v.unsqueeze(2)
+        looks = torch.softmax(scores.float(), -1)
+        if watched is not None:
+            watched.append(looks)
+        mixed = looks.to(v.dtype) @ v.unsqueeze(2)
         return self.o_proj(mixed.flatten(1, 2).transpose(1, 2).flatten(2))
 
 
@@ -191,8 +200,8 @@ class DecoderLayer(nn.Module):
         self.post_feedforward_layernorm = RmsNorm(config.hidden, config.eps, -0.5)
 
     def forward(self, h: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None,
-                cache: list[Tensor] | None = None) -> Tensor:
-        h = h + self.post_attention_layernorm(self.self_attn(self.input_layernorm(h), cos, sin, bias, cache))
+                cache: list[Tensor] | None = None, watched: list[Tensor] | None = None) -> Tensor:
+        h = h + self.post_attention_layernorm(self.self_attn(self.input_layernorm(h), cos, sin, bias, cache, watched))
         return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
 
 
@@ -256,16 +265,20 @@ class PaliGemma(nn.Module):
                 h = layer(h, cos, sin, None)
         return caches
 
-    def hidden_after(self, looks: list[list[Tensor]], picture: Tensor, ids: Tensor, prefix: Tensor) -> Tensor:
+    def hidden_after(self, looks: list[list[Tensor]], picture: Tensor, ids: Tensor,
+                     prefix: Tensor) -> tuple[Tensor, Tensor]:
         """As `hidden`, but the image rows of `picture` [R] do not see the prompt, so that many prompts share them. Not
-        what is served, but near it, and three to four times cheaper to learn from."""
+        what is served, but near it, and three to four times cheaper to learn from. And where the ids look in the layer
+        that reads [R,kv,group,T,N+T]."""
         h = self.embed(ids).float()
         images, length = looks[0][0].size(2), h.size(1)
         bias = F.pad(prefix_bias(prefix, length), (images, 0))
         cos, sin = self.rotation(images, length)
-        for layer, look in zip(self.language_model.layers, looks, strict=True):
-            h = layer(h, cos, sin, bias, [part[picture] for part in look])
-        return self.language_model.norm(h)
+        watched: list[Tensor] = []
+        for index, (layer, look) in enumerate(zip(self.language_model.layers, looks, strict=True)):
+            reads = index == self.config.reading_layer
+            h = layer(h, cos, sin, bias, [part[picture] for part in look], watched if reads else None)
+        return self.language_model.norm(h), watched[0]
 
     def step(self, ids: Tensor, position: int, bias: Tensor | None, caches: list[list[Tensor]]) -> Tensor:
         """One more token for every row: ids [B,1] -> [B,1,H]."""

@@ -21,10 +21,14 @@ from paligemma_train.schedule import Progress
 
 FILE = "tower.pt"
 _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dense.CHARACTER_CLASSES,
-          "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2}
+          "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2,
+          "left_line": dense.LINE_CLASSES, "right_line": dense.LINE_CLASSES,
+          "left_spot": dense.SPOT_CLASSES, "right_spot": dense.SPOT_CLASSES}
 # how much a patch without a thing or a character counts, so that they do not drown the few with one
 EDGES, _EDGE_STEPS = 4, 128
-_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.3, "right": 0.3}
+_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.3, "right": 0.3, "left_line": 0.3, "right_line": 0.3,
+                "left_spot": 0.3, "right_spot": 0.3}
+_HALVES = {"": "characters", "_line": "lines", "_spot": "spots"}  # ends of parts: what they tell of either half
 
 
 class DenseHeads(nn.Module):
@@ -50,8 +54,8 @@ def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
         "name": torch.from_numpy(np.stack([item.name for item in items])).long(),
         **{part: torch.from_numpy(np.stack([getattr(item, part) for item in items]))
            for part in ("box", "inside", "crop")},
-        "left": torch.from_numpy(np.stack([item.characters[:, 0] for item in items])).long(),
-        "right": torch.from_numpy(np.stack([item.characters[:, 1] for item in items])).long(),
+        **{half + end: torch.from_numpy(np.stack([getattr(item, told)[:, side] for item in items])).long()
+           for side, half in enumerate(("left", "right")) for end, told in _HALVES.items()},
         "place": torch.tensor([item.place for item in items]),
     }
 
@@ -96,7 +100,7 @@ def dense_scores(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str
     """Accuracy on the patches that show something of the kind; read: pictures with text of which every character is
     right; box, edge: mean distance of an edge."""
     on, scores = truth["name"] > 0, {}
-    for part in ("color", "name", "left", "right"):
+    for part in _NONE_WEIGHT:
         shown = truth[part] > 0
         scores[part] = (found[part].argmax(-1) == truth[part])[shown].float().mean().item()
     read = torch.stack([(found[part].argmax(-1) == truth[part]).all(1) for part in ("left", "right")]).all(0)
@@ -109,15 +113,12 @@ def dense_scores(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str
 
 
 def make_batch(stream: str, index: int, settings: dict[str, Any]) -> tuple[np.ndarray, list[dense.DenseLabels]]:
-    side, grid = settings["side"], settings["grid"]
-    pictures, items = [], []
-    for number in range(settings["batch"]):
+    side, grid, full = settings["side"], settings["grid"], round(settings["batch"] * settings["page_share"])
+    scenes = lettering.pages(worlds.random_of(f"{stream}-pages", index), full)
+    for number in range(settings["batch"] - full):
         rng = worlds.random_of(stream, index * settings["batch"] + number)
-        page = rng.random() < settings["page_share"]
-        scene = lettering.page(rng) if page else worlds.render(rng, text_share=settings["text_share"])
-        pictures.append(pixels(scene, side))
-        items.append(dense.labels(scene, grid))
-    return np.stack(pictures), items
+        scenes.append(worlds.render(rng, text_share=settings["text_share"]))
+    return np.stack([pixels(scene, side) for scene in scenes]), [dense.labels(scene, grid) for scene in scenes]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,10 @@ class Vocabulary:
     def answer(self, text: str) -> list[int]:
         return [*self.processor.encode(text), EOS]
 
+    def spelled(self, text: str) -> list[int]:
+        """An answer character by character, as text is read from a picture, whatever words it holds."""
+        return [*(self.processor.piece_to_id(character) for character in text), EOS]
+
     def decode(self, ids: list[int]) -> str:
         """Up to the first eos."""
         return self.processor.decode(ids[:ids.index(EOS)] if EOS in ids else ids)
