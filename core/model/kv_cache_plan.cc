@@ -50,7 +50,13 @@ StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest
       (std::int64_t{model.max_positions} + request.block_size - 1) / request.block_size;
   const std::int64_t useful = longest * std::max(request.max_sequences, 1);
   const bool derived = request.budget_bytes <= 0;
-  const std::int64_t budget = derived ? request.available_bytes / 2 : request.budget_bytes;
+  std::int64_t budget = request.budget_bytes;
+  if (derived) {
+    // one sequence is worth more than the margin: without it the server cannot start at all
+    const std::int64_t one_sequence =
+        std::min(longest * plan.bytes_per_block, request.available_bytes / 10 * 9);
+    budget = std::max(request.available_bytes / 2, one_sequence);
+  }
   std::int64_t blocks = budget / plan.bytes_per_block;
   blocks =
       std::min<std::int64_t>(blocks, std::numeric_limits<std::int32_t>::max() / request.block_size);
@@ -63,7 +69,7 @@ StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest
        << request.block_size << " = " << Mib(plan.bytes_per_block) << " each, "
        << Mib(blocks * plan.bytes_per_block) << " together; ";
   if (derived) {
-    text << "half of the " << Mib(request.available_bytes) << " available, at most "
+    text << "half of the " << Mib(request.available_bytes) << " available, at least one, at most "
          << request.max_sequences << " sequences of " << model.max_positions << " positions";
   } else {
     text << "as set";
@@ -74,7 +80,9 @@ StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest
                   "KV cache: " + Mib(budget) + " hold " + std::to_string(blocks) +
                       " blocks, one sequence of " + std::to_string(model.max_positions) +
                       " positions needs " + std::to_string(longest) + " (" +
-                      Mib(longest * plan.bytes_per_block) + ")");
+                      Mib(longest * plan.bytes_per_block) + "); " +
+                      (derived ? "free more memory" : "set --kv-cache-mib higher") +
+                      " or take a smaller --kv-cache-dtype");
   }
   plan.num_blocks = static_cast<int>(blocks);
   return plan;

@@ -31,7 +31,8 @@ struct KvCachePlan {
 // K and V of one block, over all layers.
 std::int64_t KvBytesPerBlock(const Architecture& model, const KvCacheRequest& request);
 
-// Derived: half of what is available, and never more than max_sequences of full length could use.
+// Derived: half of what is available, more if one sequence of full length needs it (up to nine
+// tenths), and never more than max_sequences of full length could use.
 // FAILED_PRECONDITION if not even one sequence of the longest allowed length fits.
 StatusOr<KvCachePlan> PlanKvCache(const Manifest& manifest, const KvCacheRequest& request);
 

@@ -41,10 +41,20 @@ TEST(KvCachePlanTest, DerivesNoMoreThanTheSequencesCanUse) {
   EXPECT_EQ(plan->num_blocks, 3 * 64);
 }
 
-TEST(KvCachePlanTest, RefusesACacheThatHoldsNoWholeSequence) {
+TEST(KvCachePlanTest, DerivesOneWholeSequenceWhereHalfOfWhatIsAvailableIsLess) {
+  const std::int64_t one_sequence = 64 * KvBytesPerBlock(SmallManifest().architecture, {});
+  const auto plan = PlanKvCache(SmallManifest(), {.available_bytes = one_sequence * 10 / 8});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->num_blocks, 64);
+}
+
+TEST(KvCachePlanTest, RefusesACacheThatHoldsNoWholeSequenceAndSaysWhatToDo) {
   const auto plan = PlanKvCache(SmallManifest(), {.budget_bytes = 1 << 20});
   EXPECT_EQ(plan.status().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(plan.status().message(), HasSubstr("needs 64"));
+  EXPECT_THAT(plan.status().message(), HasSubstr("set --kv-cache-mib higher"));
+  const auto derived = PlanKvCache(SmallManifest(), {.available_bytes = 1 << 20});
+  EXPECT_THAT(derived.status().message(), HasSubstr("free more memory"));
 }
 
 TEST(KvCachePlanTest, KnowsWhatIsAvailableHere) { EXPECT_GT(AvailableMemoryBytes(), 1 << 20); }
