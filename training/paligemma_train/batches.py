@@ -20,6 +20,7 @@ from paligemma_train.vocabulary import PAD, Vocabulary
 from paligemma_train.vqvae import GRID, MaskCodec, to_input
 
 CODES_PER_MASK = GRID * GRID
+_TEXT_PROMPTS = 3  # for a picture with text, about which little but the text can be asked
 
 
 @dataclass
@@ -84,7 +85,8 @@ def make_batch(stream: str, index: int, settings: dict[str, Any]) -> Batch:
                               everyday_share=settings.get("everyday_share", worlds.EVERYDAY_SHARE))
         pictures.append(pixels(scene, settings["side"]))
         labels.append(dense.labels(scene, settings["grid"]))
-        asked = tasks.examples(rng, scene, settings["prompts"], settings.get("without", ()))
+        amount = min(_TEXT_PROMPTS, settings["prompts"]) if scene.lines else settings["prompts"]
+        asked = tasks.examples(rng, scene, amount, settings.get("without", ()))
         rows += [_row(words, scene, example, number) for example in asked]
     for scene in lettering.pages(worlds.random_of(f"{stream}-pages", index), settings["pages"]):
         pictures.append(pixels(scene, settings["side"]))

@@ -30,7 +30,7 @@ class DenseLabels:
     """For a grid of G x G patches, class 0 being none: color, name int16 [G*G]; box float32 [G*G,4];
     inside float32 [G*G,16] and crop float32 [G*G,64]: how much of each cell of the patch and of the thing's box the
     thing fills; characters int16 [G*G,2], what the left and the right half show; lines and spots int16 [G*G,2], in
-    which line that character stands and at which place in it, IGNORED where nobody asks; place int (0: not an
+    which line that character stands and at which place in it, IGNORED beyond what is asked about; place int (0: not an
     everyday scene)."""
 
     color: np.ndarray
@@ -96,6 +96,6 @@ def _text(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         free = character[rows, columns] == 0
         for part, value in zip((character, line, spot), values, strict=True):
             part[rows, columns][free] = value
-    if not scene.lines:  # a page, about which nothing is asked
-        line[character > 0] = spot[character > 0] = IGNORED
+    line[line > MOST_LINES] = IGNORED  # of a page
+    spot[spot > LONGEST] = IGNORED
     return character.reshape(-1, 2), line.reshape(-1, 2), spot.reshape(-1, 2)
