@@ -16,7 +16,7 @@ from paligemma_train.regions import region_text
 
 
 def test_true_answers_score_one_and_wrong_ones_nothing() -> None:
-    for row in paired.ROWS:
+    for row in evaluate.TABLE:
         for case in evaluate.cases(row, 6, 7):
             text = case.example.answer
             if row.name in ("detect", "segment"):

@@ -16,8 +16,6 @@ from paligemma_train import evaluate
 from paligemma_train.evaluate import Case, Reply, Row
 from paligemma_train.over_grpc import OverGrpc, served
 
-ROWS = [row for row in evaluate.TABLE if row.name != "ocr"]  # which the model does not know
-
 
 def score(row: Row, case: Case, reply: Reply) -> float:
     """Of one case, 0 to 1: the row's first measure that says anything about it."""
@@ -49,7 +47,7 @@ def main() -> int:
     parser.add_argument("--flags", default="", help="of the servers of the other bundles")
     parser.add_argument("bundles", type=Path, nargs="+")
     options = parser.parse_args()
-    found = [evaluate.cases(row, options.cases, options.seed) for row in ROWS]
+    found = [evaluate.cases(row, options.cases, options.seed) for row in evaluate.TABLE]
     before = _scores(found, answers(options.server, options.master, found))
     print(f"{options.master}: {100 * before.mean():.2f} points over {before.size} cases\n\n"
           "| bundle | difference, points | same score |\n|---|---|---|", flush=True)
@@ -60,7 +58,7 @@ def main() -> int:
 
 
 def _scores(found: list[list[Case]], replies: list[list[Reply]]) -> np.ndarray:
-    return np.array([score(row, case, reply) for row, cases, said in zip(ROWS, found, replies, strict=True)
+    return np.array([score(row, case, reply) for row, cases, said in zip(evaluate.TABLE, found, replies, strict=True)
                      for case, reply in zip(cases, said, strict=True)])
 
 
