@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,8 @@ from paligemma_train.scene import Scene, add_shapes, canvas_size
 # Pillow carries Aileron (CC0) inside; DejaVu (Bitstream Vera licence) comes with Debian's fonts-dejavu-core.
 _DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
 _FILES = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf", "DejaVuSansMono.ttf")
-_PARTS = 4  # taken of a page
+_PARTS = 8  # taken of a page
+_SHARPEST = 75  # pixels that a part has at least, where the page has more
 _NARROWEST, _LOWEST = 0.055, 0.085  # of the picture, so that a character survives the squash to the model's size
 
 
@@ -68,22 +70,24 @@ def page(rng: Random) -> Scene:
 
 
 def pages(rng: Random, count: int) -> list[Scene]:
-    """`count` parts of pages, each 65 to 100 % of one high and wide: rendering a page costs as much as learning from
-    it, a part of it next to nothing, and every part lies otherwise on the patches. What an edge cuts is not told."""
+    """`count` parts of pages, in which characters are as large as in scenes: rendering a page costs as much as learning
+    from it, a part of it next to nothing, and every part lies otherwise on the patches. What an edge cuts is not
+    told."""
     found = []
     for number in range(count):
         if number % _PARTS == 0:
             whole = page(rng)
             width, height = whole.picture.size
-        high, wide = rng.uniform(0.65, 1), rng.uniform(0.65, 1)
+        part = rng.uniform(max(0.4, min(0.9, _SHARPEST / min(width, height))), 1)
+        high, wide = (min(1, part * math.exp(rng.uniform(-0.2, 0.2))) for _ in range(2))
         top, left = rng.uniform(0, 1 - high), rng.uniform(0, 1 - wide)
         characters = [[(character, ((y0 - top) / high, (x0 - left) / wide, (y1 - top) / high, (x1 - left) / wide))
                        for character, (y0, x0, y1, x1) in line] for line in whole.characters]
         inside = [[(character, box) for character, box in line if min(box) > -0.01 and max(box) < 1.01]
                   for line in characters]
-        part = whole.picture.crop(
+        picture = whole.picture.crop(
             (round(left * width), round(top * height), round((left + wide) * width), round((top + high) * height)))
-        found.append(Scene(part, np.zeros(part.size[::-1], np.uint8), [], characters=inside))
+        found.append(Scene(picture, np.zeros(picture.size[::-1], np.uint8), [], characters=inside))
     return found
 
 
