@@ -96,6 +96,9 @@ Architecture ReadArchitecture(const JsonFields& fields) {
   numbers.final_softcap = NotNegative(fields, "final_softcap");
   numbers.windows = fields.Ints("windows", 0);
   numbers.max_positions = fields.Int("max_positions", 1);
+  if (fields.Has("first_position")) {  // bundles of the first exporters have none
+    numbers.first_position = fields.Int("first_position", 0, 1);
+  }
   numbers.vision = ReadVision(fields.Object("vision"));
   if (static_cast<int>(numbers.windows.size()) != numbers.layers) {
     fields.Fail("windows", "has " + std::to_string(numbers.windows.size()) + " values for " +

@@ -34,6 +34,7 @@ struct VisionArchitecture {
 // reference: semantics 1.1.
 struct Architecture {
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0;
+  int first_position = 0;  // the first token's for the rotation: 0 as trained, 1 as transformers
   double eps = 0, rope_theta = 0, query_scale = 0, embed_scale = 0;
   double attention_softcap = 0, final_softcap = 0;  // 0: none
   std::vector<int> windows;                         // per layer; 0: none

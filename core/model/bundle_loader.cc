@@ -177,6 +177,9 @@ Status CheckDecoder(const torch::jit::Module& module, const Manifest& manifest) 
   root.Real("eps", model.eps);
   root.Real("embed_scale", model.embed_scale);
   root.Real("final_softcap", model.final_softcap);
+  if (module.hasattr("first_position") || model.first_position != 0) {
+    root.Int("first_position", model.first_position);
+  }
   PG_RETURN_IF_ERROR(root.status());
   PG_RETURN_IF_ERROR(CheckShape(module, "embedding", model.vocab));
   PG_ASSIGN_OR_RETURN(const auto layers, Layers(module, model.layers));

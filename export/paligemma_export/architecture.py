@@ -50,6 +50,7 @@ class Architecture:
     max_positions: int = 8192
     sliding_window: int = 4096
     window_mode: str = "none"
+    first_position: int = 0
     vision: VisionArchitecture = VisionArchitecture()
 
     @property
@@ -93,6 +94,8 @@ class Architecture:
             )
         if self.window_mode not in ("none", "hf"):
             problems.append(f"window mode {self.window_mode!r} is neither none nor hf")
+        if self.first_position not in (0, 1):
+            problems.append(f"first position {self.first_position} is neither 0 nor 1")
         if problems:
             raise ExportError("architecture: " + "; ".join(problems))
 

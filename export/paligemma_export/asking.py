@@ -30,24 +30,22 @@ class Asker:
     def answer(self, picture: Path, prompt: str) -> str:
         """The greedy answer to a task prompt as the model reads it, such as "caption en", coordinates and masks as
         <loc> and <seg> tokens: what the server returns as raw_text."""
-        numbers = self._content["architecture"]
-        features = self._vision(squashed(picture, self._content["image"]["size"]))
+        features = self._vision(squashed(opened(picture), self._content["image"]["size"]))
         text = [tokenizer.BOS, *self._words.encode(prompt), self._content["tokens"]["newline"]]
-        runner = Runner(
-            self._decoder,
-            numbers["layers"],
-            numbers["kv_heads"],
-            numbers["head_dim"],
-            positions=features.size(0) + len(text) + LIMIT,
-        )
+        positions = features.size(0) + len(text) + LIMIT
+        runner = Runner.of_manifest(self._decoder, self._content, positions=positions)
         return self._words.decode(runner.generate(features, text, LIMIT).token_ids)
 
 
-def squashed(picture: Path, size: int) -> torch.Tensor:
-    """uint8 [1,size,size,3] by Pillow's bicubic filter, whatever the aspect ratio."""
+def opened(picture: Path) -> Image.Image:
+    """Raises ExportError with the picture's name."""
     try:
-        with Image.open(picture) as opened:
-            pixels = opened.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+        return Image.open(picture).convert("RGB")
     except OSError as error:
         raise ExportError(f"picture {picture}: {error}") from None
+
+
+def squashed(image: Image.Image, size: int) -> torch.Tensor:
+    """uint8 [1,size,size,3] by Pillow's bicubic filter, whatever the aspect ratio."""
+    pixels = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(pixels))[None]

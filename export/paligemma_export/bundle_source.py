@@ -39,6 +39,7 @@ def architecture_of(content: dict[str, Any]) -> Architecture:
         eps=block["eps"],
         rope_theta=block["rope_theta"],
         max_positions=block["max_positions"],
+        first_position=block.get("first_position", 0),
         sliding_window=windows[0] if windows else 4096,
         window_mode=content["window_mode"],
         vision=VisionArchitecture(

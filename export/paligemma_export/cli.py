@@ -87,6 +87,13 @@ def _export_parser(subparsers: argparse._SubParsersAction) -> None:
         help="none: full attention as trained; hf: the window that transformers applies",
     )
     parser.add_argument(
+        "--first-position",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="of the first token: 0 as trained; 1 as transformers counts, to round as it does",
+    )
+    parser.add_argument(
         "--resampling", choices=RESAMPLINGS, default="pillow_bicubic", help="how images are resized"
     )
     parser.add_argument("--padding", choices=PADDINGS, default="squash", help="how images become square")

@@ -39,6 +39,7 @@ def export(arguments: argparse.Namespace) -> None:
                 arguments.final_softcap,
                 arguments.query_scale,
             )
+        source.architecture = source.architecture.replace(first_position=arguments.first_position)
         options = _options(arguments)
         options.resampling, options.padding = arguments.resampling, arguments.padding
         options.max_images = arguments.max_images

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from paligemma_export import bundle, checkpoint_writer, mask_decoder, tokenizer
 from paligemma_export.architecture import geometry
+from paligemma_export.asking import squashed
 from paligemma_export.errors import ExportError
 from paligemma_export.huggingface import HuggingFaceSource
 from paligemma_export.modules import normalisation_table
@@ -83,13 +84,6 @@ def load_reference(checkpoint: Path) -> Reference:
         ids.vocab,
         config["text_config"].get("final_logit_softcapping") or 0.0,
     )
-
-
-def prepare(image: Image.Image, size: int) -> Tensor:
-    """uint8 [1,size,size,3], squashed by Pillow's bicubic filter."""
-    return torch.from_numpy(np.array(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)))[
-        None
-    ]
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -212,7 +206,7 @@ def build(name: str, directory: Path, seed: int | None = None) -> tuple[Path, Pa
 def make_cases(reference: Reference, images: dict[str, Image.Image]) -> list[dict[str, Any]]:
     """Every picture with every prompt; complains about cases that prove nothing."""
     size = reference.model.config.vision_config.image_size
-    prepared = {name: prepare(image, size) for name, image in images.items()}
+    prepared = {name: squashed(image, size) for name, image in images.items()}
     cases = []
     for image, pixels in prepared.items():
         for index, (method, arguments, prompt) in enumerate(PROMPTS):
@@ -264,7 +258,7 @@ def write_goldens(name: str, directory: Path) -> None:
         size = reference.model.config.vision_config.image_size
         tensors = {}
         for case in cases[:: len(cases) // ACTIVATION_CASES][:ACTIVATION_CASES]:
-            found = activations(reference, prepare(images[case["image"]], size), case["prompt_ids"])
+            found = activations(reference, squashed(images[case["image"]], size), case["prompt_ids"])
             tensors |= {f"{case['name']}/{key}": value.numpy() for key, value in found.items()}
         save_file(tensors, growing / "activations.safetensors")
     stops = sum(case["finish"] == "stop" for case in cases)

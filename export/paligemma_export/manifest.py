@@ -143,6 +143,7 @@ def architecture_block(numbers: Architecture, dtype: str) -> dict[str, Any]:
         "final_softcap": numbers.final_softcap,
         "windows": numbers.windows,
         "max_positions": numbers.max_positions,
+        "first_position": numbers.first_position,
         "vision": {
             "hidden": vision.hidden,
             "layers": vision.layers,
@@ -242,6 +243,8 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
         numbers["kv_heads"] <= 0 or numbers["heads"] % numbers["kv_heads"] == 0,
         "architecture.heads: no multiple of kv_heads",
     )
+    # bundles of the first exporters have none
+    expect(numbers.get("first_position", 0) in (0, 1), "architecture.first_position: neither 0 nor 1")
     expect(numbers["vocab"] == tokens["vocab"], "tokens.vocab: differs from architecture.vocab")
     expect(
         tokens["seg_first"] + tokens["seg_count"] <= tokens["vocab"],

@@ -124,6 +124,7 @@ class Decoder(nn.Module):
     kv_heads: Final[int]
     head_dim: Final[int]
     theta: Final[float]
+    first_position: Final[int]
     eps: Final[float]
     embed_scale: Final[float]
     final_softcap: Final[float]
@@ -140,6 +141,7 @@ class Decoder(nn.Module):
         self.vocab, self.hidden, self.num_layers = numbers.vocab, numbers.hidden, numbers.layers
         self.heads, self.kv_heads, self.head_dim = numbers.heads, numbers.kv_heads, numbers.head_dim
         self.theta, self.eps = numbers.rope_theta, numbers.eps
+        self.first_position = numbers.first_position
         self.embed_scale, self.final_softcap = embed_scale, numbers.final_softcap
         self.embedding = embedding
         self.layers = nn.ModuleList(layers)
@@ -173,7 +175,7 @@ class Decoder(nn.Module):
             self.embed_scale,
             self.vocab,
         )
-        rope = torch.ops.paligemma.rope(positions, self.head_dim, self.theta)
+        rope = torch.ops.paligemma.rope(positions + self.first_position, self.head_dim, self.theta)
         y, y_norm = self.none, self.none
         kept_adapter_index = adapter_index
         if rows.numel() > 0 and adapter_index.numel() > 0:
@@ -245,7 +247,7 @@ class Decoder(nn.Module):
             self.embed_scale,
             self.vocab,
         )
-        rope = torch.ops.paligemma.rope(positions, self.head_dim, self.theta)
+        rope = torch.ops.paligemma.rope(positions + self.first_position, self.head_dim, self.theta)
         y, y_norm = self.none, self.none
         states = [h]
         for layer in self.layers:

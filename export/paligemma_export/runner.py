@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,12 @@ class Runner:
         self._kv_scale = torch.zeros(shape[:-1]) if scaled else torch.empty(0)
         generator = torch.Generator().manual_seed(1)
         self._table = torch.randperm(self._blocks, generator=generator).tolist()
+
+    @classmethod
+    def of_manifest(cls, decoder: nn.Module, content: dict[str, Any], **options: Any) -> Runner:
+        """For the decoder of the bundle whose manifest is `content`."""
+        numbers = content["architecture"]
+        return cls(decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"], **options)
 
     def _slot(self, position: int) -> int:
         return self._table[position // BLOCK] * BLOCK + position % BLOCK

@@ -64,6 +64,9 @@ def check_attributes(decoder: Any, vision: Any, content: dict[str, Any]) -> None
             raise ExportError(
                 f"{name}: decoder.{ours} is {getattr(decoder, ours)}, manifest {numbers[theirs]}"
             )
+    first = numbers.get("first_position", 0)
+    if getattr(decoder, "first_position", 0) != first:
+        raise ExportError(f"{name}: decoder.first_position is {decoder.first_position}, manifest {first}")
     for ours, expected in (
         ("patch", numbers["vision"]["patch"]),
         ("tokens", content["image"]["tokens"]),
@@ -88,13 +91,7 @@ def _run(path: Path, content: dict[str, Any], tokens: int) -> Iterator[str]:
         raise ExportError(f"{path.name}: the vision tower gives {list(features.shape)} or NaN")
     yield f"vision: {list(features.shape)}, standard deviation {features.std():.3f}"
     text = [content["tokens"]["bos"], content["tokens"]["newline"]]
-    runner = Runner(
-        decoder,
-        numbers["layers"],
-        numbers["kv_heads"],
-        numbers["head_dim"],
-        positions=features.size(0) + len(text) + tokens,
-    )
+    runner = Runner.of_manifest(decoder, content, positions=features.size(0) + len(text) + tokens)
     answer = runner.generate(features, text, tokens, keep_logits=True)
     if not all(bool(row.isfinite().all()) for row in answer.logits):
         raise ExportError(f"{path.name}: the decoder gives NaN or infinity")

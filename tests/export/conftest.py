@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "export"))
 
 from paligemma_export import bundle, goldens  # noqa: E402
+from paligemma_export.asking import squashed  # noqa: E402
 from paligemma_export.bundle_source import load_module  # noqa: E402
 from paligemma_export.runner import Runner  # noqa: E402
 
@@ -37,8 +38,7 @@ class Tiny:
     cases: list[dict[str, Any]]
 
     def runner(self, **options: Any) -> Runner:
-        numbers = self.manifest["architecture"]
-        return Runner(self.decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"], **options)
+        return Runner.of_manifest(self.decoder, self.manifest, **options)
 
     def tokens(self, case: dict[str, Any], image_scale: float = 1.0) -> list[int]:
         rows = self.vision(self.pixels[case["image"]]) * image_scale
@@ -58,7 +58,7 @@ def make_tiny(name: str, directory: Path) -> Tiny:
         decoder=load_module(target, "decoder.pt"),
         vision=load_module(target, "vision.pt"),
         reference=reference,
-        pixels={key: goldens.prepare(image, size) for key, image in images.items()},
+        pixels={key: squashed(image, size) for key, image in images.items()},
         cases=goldens.make_cases(reference, images),
     )
 

@@ -74,10 +74,8 @@ def test_quantised_bundles_run(
     assert {tensor.dtype for name, tensor in vision.state_dict().items() if name.endswith(".data")} == {
         torch.int8 if tower == "int8" else torch.bfloat16
     }
-    case, numbers = tiny.cases[0], content["architecture"]
-    runner = Runner(
-        load_module(tmp_path / "q", "decoder.pt"), numbers["layers"], numbers["kv_heads"], numbers["head_dim"]
-    )
+    case = tiny.cases[0]
+    runner = Runner.of_manifest(load_module(tmp_path / "q", "decoder.pt"), content)
     rows = tiny.vision(tiny.pixels[case["image"]])
     own_rows = vision(tiny.pixels[case["image"]])
     assert (own_rows - rows).norm() < (0.1 if tower == "int8" else 0.02) * rows.norm()

@@ -45,7 +45,7 @@ def test_features_and_logits_equal_the_model_written_in_numpy(tiny: Tiny, index:
 
 
 def test_positions_counted_from_one_give_the_same_logits(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers counts from 1, the original from 0. Rotations are relative: nothing has to be set."""
+    """transformers counts from 1, the original from 0. Rotations are relative."""
     case, model = tiny.cases[0], numpy_model(tiny)
     image = model.vision(tiny.pixels[case["image"]][0].numpy())
     from_zero = model.logits(image, case["prompt_ids"], case["token_ids"])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import ROOT, Tiny
 from paligemma_export import bundle, goldens
+from paligemma_export.asking import squashed
 from paligemma_export.bundle_source import load_module
 from paligemma_export.runner import Runner
 from PIL import Image
@@ -110,12 +111,11 @@ def test_committed_bundle_of_format_1_still_answers() -> None:
     directory: Path = ROOT / "models" / "tiny-a"
     content = bundle.read_manifest(directory)
     decoder, vision = load_module(directory, "decoder.pt"), load_module(directory, "vision.pt")
-    numbers = content["architecture"]
     cases = json.loads((directory / "goldens" / "cases.json").read_text())
     assert len(cases) >= 12 and {case["method"] for case in cases} == set(content["methods"])
     for case in cases[::4]:
         image = Image.open(directory / "goldens" / case["image"])
-        rows = vision(goldens.prepare(image, content["image"]["size"]))
-        runner = Runner(decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"])
+        rows = vision(squashed(image, content["image"]["size"]))
+        runner = Runner.of_manifest(decoder, content)
         answer = runner.generate(rows, case["prompt_ids"], case["max_tokens"])
         assert (answer.token_ids, answer.finish) == (case["token_ids"], case["finish"]), case["name"]

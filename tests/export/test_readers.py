@@ -19,6 +19,7 @@ from paligemma_export.architecture import geometry
 from paligemma_export.bundle_source import load_module
 from paligemma_export.huggingface import HuggingFaceSource, canonical
 from paligemma_export.random_weights import RandomSource
+from paligemma_export.runner import Runner
 from paligemma_export.scratch import Scratch
 
 
@@ -82,6 +83,22 @@ def test_names_saved_by_transformers_itself(tinies: dict[str, Tiny], tmp_path: P
     assert_same_weights(tmp_path / "bundle", tiny.bundle)
     content = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert content["architecture"] == tiny.manifest["architecture"]
+
+
+def test_positions_counted_from_one_turn_every_row_on_and_change_no_token(
+    tinies: dict[str, Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = tinies["tiny-a"]
+    assert export(tiny.checkpoint, tmp_path / "bundle", "--first-position=1") == 0
+    assert bundle.read_manifest(tmp_path / "bundle")["architecture"]["first_position"] == 1
+    assert cli.main(["verify", str(tmp_path / "bundle")]) == 0
+    from_one, case = load_module(tmp_path / "bundle", "decoder.pt"), tiny.cases[0]
+    features = tiny.vision(tiny.pixels[case["image"]])
+    found, expected = (decoder.forward(*tiny.runner().prompt_arguments(features, case["prompt_ids"]))
+                       for decoder in (from_one, tiny.decoder))
+    assert not torch.equal(found, expected) and torch.allclose(found, expected, atol=1e-4 * expected.abs().max())
+    runner = Runner.of_manifest(from_one, tiny.manifest)
+    assert runner.generate(features, case["prompt_ids"], case["max_tokens"]).token_ids == case["token_ids"]
 
 
 def test_bfloat16_checkpoint_stays_bfloat16(tinies: dict[str, Tiny], tmp_path: Path) -> None:

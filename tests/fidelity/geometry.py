@@ -20,6 +20,7 @@ sys.path += [str(ROOT / "export"), str(ROOT / "tests/export")]
 
 from numpy_model import NumpyModel  # noqa: E402
 from paligemma_export import bundle, goldens  # noqa: E402
+from paligemma_export.asking import squashed  # noqa: E402
 
 TOLERANCE = 1e-4  # of the largest value of a tensor
 MODEL_PROBE = ROOT / "build/release/bin/model_probe"
@@ -68,7 +69,7 @@ class Model:
     def ask(self, picture: str, image: Image.Image, prompt: str, steps: int) -> Case:
         """transformers' greedy tokens and their logits."""
         reference, model = self.reference, self.reference.model
-        pixels = goldens.prepare(image, model.config.vision_config.image_size)
+        pixels = squashed(image, model.config.vision_config.image_size)
         ids = reference.prompt_ids(prompt)
         given = goldens.inputs(reference, pixels, ids)
         padding = list(range(reference.vocab, model.config.text_config.vocab_size))

@@ -23,6 +23,7 @@ import torch
 from conftest import LONG, ROOT, Table
 from geometry import Case, Model, blocks, load, make_model, pictures
 from paligemma_export import bundle, goldens, tokenizer
+from paligemma_export.asking import squashed
 from paligemma_export.bundle_source import BundleSource
 from paligemma_export.huggingface import HuggingFaceSource
 from PIL import Image
@@ -55,7 +56,7 @@ def make_pair(source: Any, data: bytes, directory: Path) -> Pair:
 def cases_of(pair: Pair, asked: list[tuple[Image.Image, list[int]]]) -> list[Case]:
     """float32's greedy tokens, all at once; their logits are left out."""
     model, size = pair.exact, pair.exact.manifest["image"]["size"]
-    cases = [Case(str(i), goldens.prepare(image, size), ids, [], np.empty(0)) for i, (image, ids) in enumerate(asked)]
+    cases = [Case(str(i), squashed(image, size), ids, [], np.empty(0)) for i, (image, ids) in enumerate(asked)]
     requests = [{"pixels": model.pixel_file(c.pixels), "prompt": c.prompt, "max_tokens": STEPS} for c in cases]
     room = blocks(model.manifest, 16, 128, 16)
     for case, answer in zip(

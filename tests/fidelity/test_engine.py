@@ -19,6 +19,7 @@ import torch
 from conftest import LONG, Probe, Table
 from geometry import Case, Model, blocks, load, make_model
 from paligemma_export import bundle, goldens
+from paligemma_export.asking import squashed
 from paligemma_export.huggingface import HuggingFaceSource
 
 STEPS = 20
@@ -124,7 +125,7 @@ def test_neighbours_and_preemption_change_nothing_beyond_the_window(table: Table
     bundle.write(tmp_path / "windows", source, (checkpoint / "tokenizer.model").read_bytes(), options, None)
     probe = load("windows", tmp_path)
     model = Model(mode, tmp_path, None, probe)
-    pixels = [goldens.prepare(image, 896) for image in list(goldens.pictures().values())[:2]]
+    pixels = [squashed(image, 896) for image in list(goldens.pictures().values())[:2]]
     cases = [Case(str(i), image, [2, 9 + i, 30, 108], [], np.empty(0)) for i, image in enumerate(pixels)]
     alone = [run(model, [case])["answers"][0] for case in cases]
     assert all(len({logprob for _, logprob, _ in answer}) > STEPS // 2 for answer in alone), "bits that prove nothing"

@@ -166,6 +166,14 @@ TEST(ManifestTest, SegmentNeedsItsMaskDecoder) {
   EXPECT_EQ(ErrorOf(manifest), "");
 }
 
+TEST(ManifestTest, PositionsAreCountedFromZeroUnlessItSaysFromOne) {
+  EXPECT_EQ(ParseManifest(Complete().dump())->architecture.first_position, 0);
+  json manifest = Complete();
+  manifest["architecture"]["first_position"] = 1;
+  EXPECT_EQ(ParseManifest(manifest.dump())->architecture.first_position, 1);
+  EXPECT_THAT(ErrorWith("/architecture/first_position", 2), HasSubstr("first_position"));
+}
+
 TEST(ManifestTest, UnknownWordsAreRefusedWithTheKnownOnes) {
   EXPECT_THAT(ErrorWith("/image/resampling", "lanczos"),
               AllOf(HasSubstr("lanczos"), HasSubstr("pillow_bicubic")));

@@ -117,6 +117,9 @@ TEST_F(BundleLoaderTest, RefusesAMissingFile) {
 
 TEST_F(BundleLoaderTest, RefusesNumbersThatContradictTheManifest) {
   const Manifest good = manifest_;
+  manifest_.architecture.first_position = 1;
+  ExpectRefused(LoadDecoder().status(), "first_position");
+  manifest_.architecture.first_position = 0;
   manifest_.architecture.attention_softcap = 30;
   ExpectRefused(LoadDecoder().status(), "softcap is 50.0, the manifest says 30.0");
   manifest_ = good;
