@@ -214,6 +214,9 @@ def test_the_rate_runs_out_with_what_is_given(monkeypatch: pytest.MonkeyPatch) -
     assert rates[0] < 0.05 and rates[-1] == 1.0
     now = 140.0
     assert timed.rate(0) == pytest.approx(0.5)
+    down_at_once = schedule.Progress(1000, 80, held=0)
+    now = 180.0
+    assert [down_at_once.rate(0) for _ in range(60)][-1] == pytest.approx(0.5)
     now = 200.0
     assert timed.part(0) == 1.0 and timed.rate(0) == 0.01
 

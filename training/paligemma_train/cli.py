@@ -10,7 +10,19 @@ from typing import TypeVar
 
 import torch
 
-from paligemma_train import checkpoint, evaluate, finish, learn, showcase, tasks, tower, vocabulary, vqvae, worlds
+from paligemma_train import (
+    checkpoint,
+    evaluate,
+    finish,
+    learn,
+    schedule,
+    showcase,
+    tasks,
+    tower,
+    vocabulary,
+    vqvae,
+    worlds,
+)
 from paligemma_train.model import Config
 
 _CONFIG = Config()
@@ -90,6 +102,8 @@ def _common() -> argparse.ArgumentParser:
     add("--report-every", type=float, default=120, metavar="SECONDS")
     add("--budget", type=float, metavar="SECONDS",
         help="run tower or tasks for so long, whatever they have seen, and let the rate run out at the end")
+    add("--held", type=float, default=schedule.HELD, metavar="PART",
+        help="of a run in which the full rate holds before it runs out (default: %(default)s)")
     add("--text-share", type=float, default=worlds.TEXT_SHARE, help="of pictures with text")
     add("--matrix-rate", type=float, default=0.02, help="Muon's, for the matrices of the layers")
     add("--rate", type=float, default=1.5e-3, help="AdamW's, for everything else")

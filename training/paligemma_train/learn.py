@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paligemma_train import checkpoint, tower, vqvae, warm_start, worlds
+from paligemma_train import checkpoint, schedule, tower, vqvae, warm_start, worlds
 from paligemma_train.batches import Batch, Rows, fill_codes, make_batch
 from paligemma_train.evaluate import quick_scores
 from paligemma_train.feed import Feed
@@ -36,6 +36,7 @@ class Plan:
 
     examples: int
     budget: float | None = None
+    held: float = schedule.HELD
     pictures: int = 12
     pages: int = 0
     prompts: int = 8
@@ -180,7 +181,7 @@ class Learner(Scholar):
         super().__init__(config, work, device, plan)
         self.work, self.step, self.examples = work, 0, 0
         self.optimizer = Optimizer(self.named_parameters(), plan.matrix_rate, plan.rate)
-        self.progress = Progress(plan.examples, plan.budget)
+        self.progress = Progress(plan.examples, plan.budget, plan.held)
         state = checkpoint.load(work / FILE)
         if state is None:
             self._start_from_tower()

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import time
 
-_WARM_STEPS, _HELD = 50, 0.6  # then straight down to the end
+_WARM_STEPS = 50
+HELD = 0.6  # of a run at the full rate, then straight down to the end
 
 
 class Progress:
     """Part 0 to 1 of a run. With a budget, the run is as long as its seconds, so that the rate has run out when they
-    have; without, it is as long as the stage."""
+    have; without, it is as long as the stage. The full rate holds for the part `held` of it."""
 
-    def __init__(self, total: int, budget: float | None):
-        self._total, self._budget, self._began = total, budget, time.monotonic()
+    def __init__(self, total: int, budget: float | None, held: float = HELD):
+        self._total, self._budget, self._held, self._began = total, budget, held, time.monotonic()
         self._steps = 0
 
     def part(self, seen: int) -> float:
@@ -24,8 +25,8 @@ class Progress:
     def rate(self, seen: int) -> float:
         """Of the step that comes now; called once for each step, since a resumed run warms up anew."""
         self._steps += 1
-        return min(1.0, self._steps / _WARM_STEPS) * held_then_down(self.part(seen))
+        return min(1.0, self._steps / _WARM_STEPS) * held_then_down(self.part(seen), self._held)
 
 
-def held_then_down(part: float) -> float:
-    return 1.0 if part < _HELD else max(0.01, (1 - part) / (1 - _HELD))
+def held_then_down(part: float, held: float) -> float:
+    return 1.0 if part < held else max(0.01, (1 - part) / (1 - held))

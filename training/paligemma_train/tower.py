@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paligemma_train import checkpoint, dense, lettering, worlds
+from paligemma_train import checkpoint, dense, lettering, schedule, worlds
 from paligemma_train.feed import Feed, pixels
 from paligemma_train.model import CURVE, Config, VisionTower, location_curve
 from paligemma_train.optimizer import Optimizer
@@ -127,6 +127,7 @@ class Plan:
 
     images: int
     budget: float | None = None
+    held: float = schedule.HELD
     batch: int = 32
     text_share: float = worlds.TEXT_SHARE
     page_share: float = 0.2
@@ -176,7 +177,7 @@ def pretrain(config: Config, work: Path, device: str, plan: Plan) -> None:
     settings = {"side": config.image_size, "grid": config.grid, "batch": plan.batch,
                 "text_share": plan.text_share, "page_share": plan.page_share}
     feed = Feed(make_batch, f"tower-{plan.seed}", settings, plan.workers, stage.step)
-    progress, deadline = Progress(plan.images, plan.budget), checkpoint.Deadline(plan.stop_after)
+    progress, deadline = Progress(plan.images, plan.budget, plan.held), checkpoint.Deadline(plan.stop_after)
     began = time.monotonic()
     clock, saver = checkpoint.Clock(plan.report_every), checkpoint.Clock(300)
     held_out = make_batch("held-out-tower", 0, {**settings, "batch": 256, "text_share": worlds.TEXT_SHARE,
