@@ -3,15 +3,15 @@
 second batch at the same time nearly doubles what is seen.
 
 A replica reads the parameters as they are, computes gradients on pictures of its own and leaves them; the trainer takes
-what is there when it makes a step and never waits. So a gradient is a step or two old, a run with replicas is not the
-same twice, and a replica whose core is wanted elsewhere only comes less often.
+what is there when it makes a step, and neither waits for the other. So a gradient is a step or two old, a run with
+replicas is not the same twice, and a replica whose core is wanted elsewhere only comes less often.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,14 @@ MakeWork = Callable[..., tuple[list[nn.Parameter], Callable[[float], int]]]
 
 @dataclass
 class _Mailbox:
-    """Between trainer and one replica. `examples` is 0 while the replica computes, which `taken` tells it to begin."""
+    """Between trainer and one replica. `gradients`, the mean over so many `examples`, belong to who holds `lock`; the
+    replica joins what it finds to what was not taken yet."""
 
     parameters: list[Tensor]
     gradients: list[Tensor]
     part: Any
     examples: Any
-    taken: Any
+    lock: Any
 
 
 class Replicas:
@@ -43,7 +44,7 @@ class Replicas:
         self._shared = [parameter.detach().clone().share_memory_() for parameter in parameters] if count else []
         self._part = context.Value("d", 0.0)
         self._boxes = [_Mailbox(self._shared, [torch.zeros_like(shared).share_memory_() for shared in self._shared],
-                                self._part, context.Value("q", 0), context.Event()) for _ in range(count)]
+                                self._part, context.Value("q", 0), context.Lock()) for _ in range(count)]
         self._processes = [context.Process(target=_work, args=(make_work, (*arguments, number), box), daemon=True)
                            for number, box in enumerate(self._boxes, 1)]
         for process in self._processes:
@@ -52,17 +53,12 @@ class Replicas:
     def add_gradients(self, examples: int) -> int:
         """Joins what is there with the trainer's own gradients, the mean of `examples`; returns of how many they are
         the mean now."""
-        ready = [box for box in self._boxes if box.examples.value]
-        total = examples + sum(box.examples.value for box in ready)
-        for index, parameter in enumerate(self._parameters):
-            if ready and parameter.grad is not None:
-                parameter.grad.mul_(examples / total)
-                for box in ready:
-                    parameter.grad.add_(box.gradients[index], alpha=box.examples.value / total)
-        for box in ready:
-            box.examples.value = 0
-            box.taken.set()
-        return total
+        own = [parameter.grad for parameter in self._parameters]
+        for box in self._boxes:
+            with box.lock:
+                examples = _join(own, examples, box.gradients, box.examples.value)
+                box.examples.value = 0
+        return examples
 
     @torch.no_grad()
     def publish(self, part: float) -> None:
@@ -77,6 +73,19 @@ class Replicas:
             process.join()
 
 
+def _join(mine: Sequence[Tensor | None], examples: int, others: Sequence[Tensor | None], more: int) -> int:
+    """Makes `mine`, the mean over `examples`, the mean over those and `more`, in place; returns of how many it is. What
+    mine lacks stays so."""
+    total = examples + more
+    if more:
+        for gradient, other in zip(mine, others, strict=True):
+            if gradient is not None:
+                gradient.mul_(examples / total)
+                if other is not None:
+                    gradient.add_(other, alpha=more / total)
+    return total
+
+
 def _work(make_work: MakeWork, arguments: tuple[Any, ...], box: _Mailbox) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer stops, then stops its replicas
@@ -87,10 +96,6 @@ def _work(make_work: MakeWork, arguments: tuple[Any, ...], box: _Mailbox) -> Non
             for parameter, shared in zip(parameters, box.parameters, strict=True):
                 parameter.copy_(shared)
                 parameter.grad = None
-        box.taken.clear()
         examples = compute(box.part.value)
-        for parameter, gradient in zip(parameters, box.gradients, strict=True):
-            gradient.zero_() if parameter.grad is None else gradient.copy_(parameter.grad)
-        box.examples.value = examples
-        while not box.taken.wait(5) and trainer.is_alive():
-            pass
+        with box.lock:
+            box.examples.value = _join(box.gradients, box.examples.value, [p.grad for p in parameters], examples)
