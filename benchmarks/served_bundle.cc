@@ -4,23 +4,11 @@
 #include <utility>
 
 #include "core/model/torchscript_runner.h"
+#include "server/dispatcher_backend.h"
 #include "server/model_pipeline.h"
 
 namespace paligemma::bench {
 namespace {
-
-class DispatcherBackend : public Backend {
- public:
-  explicit DispatcherBackend(std::shared_ptr<Dispatcher> dispatcher)
-      : dispatcher_(std::move(dispatcher)) {}
-  StatusOr<Handle> Submit(Request request, std::shared_ptr<ResponseSink> sink) override {
-    return dispatcher_->Submit(std::move(request), std::move(sink));
-  }
-  void Cancel(Handle handle) override { dispatcher_->Cancel(handle); }
-
- private:
-  const std::shared_ptr<Dispatcher> dispatcher_;
-};
 
 ServerConfig ConfigOf(const ServedBundle::Options& options) {
   ServerConfig config;

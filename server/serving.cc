@@ -11,6 +11,7 @@
 
 #include "core/base/build_info.h"
 #include "core/model/torchscript_runner.h"
+#include "server/dispatcher_backend.h"
 #include "server/model_pipeline.h"
 #include "server/tls_files.h"
 
@@ -24,19 +25,6 @@ constexpr Millis kSignalPoll{10};
 // shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
 constexpr Millis kRefusalTime{200};
 constexpr Millis kHurriedGrace{500};
-
-class DispatcherBackend : public Backend {
- public:
-  explicit DispatcherBackend(std::shared_ptr<Dispatcher> dispatcher)
-      : dispatcher_(std::move(dispatcher)) {}
-  StatusOr<Handle> Submit(Request request, std::shared_ptr<ResponseSink> sink) override {
-    return dispatcher_->Submit(std::move(request), std::move(sink));
-  }
-  void Cancel(Handle handle) override { dispatcher_->Cancel(handle); }
-
- private:
-  const std::shared_ptr<Dispatcher> dispatcher_;
-};
 
 // CPUs that the cgroup (v2) grants, at most those there are.
 int GrantedCpus() {

@@ -270,19 +270,20 @@ void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> se
 void Dispatcher::Cancel(RequestId id) {
   std::shared_ptr<ResponseSink> sink;
   std::vector<SequenceId> sequences;
-  RequestResult result;
+  TimePoint arrival;
   {
     MutexLock lock(&mutex_);
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;
     Entry& entry = it->second;
     entry.interruption->store(Interrupted::kCancelled);
-    result = Unanswered(entry.request.arrival, clock_->Now());
+    arrival = entry.request.arrival;
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
   }
   if (sink != nullptr) {
-    delivery_->Reject(id, std::move(sink), CancelledStatus("queue"), std::move(result));
+    delivery_->Reject(id, std::move(sink), CancelledStatus("queue"),
+                      Unanswered(arrival, clock_->Now()));
   }
   for (const SequenceId sequence : sequences) engine_->Cancel(sequence);
 }
