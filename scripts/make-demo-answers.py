@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from paligemma_export import goldens
 from paligemma_export.architecture import geometry
+from paligemma_export.asking import squashed
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, _ = goldens.build("tiny-a", Path(scratch))
         reference = goldens.load_reference(checkpoint)
-        pixels = goldens.prepare(Image.open(ROOT / PHOTO), geometry("tiny-a").vision.image_size)
+        pixels = squashed(Image.open(ROOT / PHOTO), geometry("tiny-a").vision.image_size)
         asks = []
         for rpc, arguments, prompt in ASKS:
             tokens, _ = goldens.generate(reference, pixels, reference.prompt_ids(prompt), TOKENS)

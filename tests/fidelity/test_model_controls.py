@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import geometry
 import pytest
 import torch
 from geometry import Case, Model, compare, make_model, pictures
@@ -85,7 +86,7 @@ def other_cubic(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         other = torch.nn.functional.interpolate(planes, (size, size), mode="bicubic", align_corners=False)
         return other.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 
-    monkeypatch.setattr(goldens, "prepare", wrong)
+    monkeypatch.setattr(geometry, "squashed", wrong)
 
 
 def ask(model: Model) -> list[Case]:
