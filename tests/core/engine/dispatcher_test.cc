@@ -60,11 +60,16 @@ class DispatcherTest : public ::testing::Test {
     return id.ok() ? *id : 0;
   }
 
-  // Asks and waits.
-  std::pair<Status, RequestResult> Run(Request request) {
+  // The sink of a request that is taken.
+  std::shared_ptr<FakeSink> Submitted(Request request) {
     auto sink = std::make_shared<FakeSink>();
     Submit(std::move(request), sink);
-    return sink->Await();
+    return sink;
+  }
+
+  // Asks and waits.
+  std::pair<Status, RequestResult> Run(Request request) {
+    return Submitted(std::move(request))->Await();
   }
 
   // OnDone comes a moment before the dispatcher forgets the request.
@@ -91,8 +96,7 @@ class DispatcherTest : public ::testing::Test {
 
 TEST_F(DispatcherTest, AnswersWithTheModelsText) {
   Start();
-  auto sink = std::make_shared<FakeSink>();
-  Submit(Ask("hello"), sink);
+  const auto sink = Submitted(Ask("hello"));
   const auto [status, result] = sink->Await();
   EXPECT_TRUE(status.ok()) << status.ToString();
   ASSERT_THAT(result.sequences, SizeIs(1));
@@ -150,9 +154,7 @@ TEST_F(DispatcherTest, RefusesWhenTheQueueIsFull) {
   options_.max_queued = 2;
   preprocess_gate_.Close();
   Start();
-  auto first = std::make_shared<FakeSink>(), second = std::make_shared<FakeSink>();
-  Submit(Ask("first"), first);
-  Submit(Ask("second"), second);
+  const auto first = Submitted(Ask("first")), second = Submitted(Ask("second"));
   const Status status = dispatcher_->Submit(Ask("third"), std::make_shared<FakeSink>()).status();
   EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
   EXPECT_GT(status.retry_after().count(), 0);
@@ -166,8 +168,7 @@ TEST_F(DispatcherTest, RefusesBytesThatDoNotFitBesideThoseThatWait) {
   options_.max_queued_bytes = 100;
   preprocess_gate_.Close();
   Start();
-  auto large = std::make_shared<FakeSink>();
-  Submit(Ask(std::string(90, 'x'), 1), large);  // alone, anything is admitted
+  const auto large = Submitted(Ask(std::string(90, 'x'), 1));  // alone, anything is admitted
   EXPECT_EQ(dispatcher_->Submit(Ask(std::string(20, 'y')), std::make_shared<FakeSink>())
                 .status()
                 .reason(),
@@ -274,10 +275,9 @@ TEST_F(DispatcherTest, TheTimeOfARequestWithoutATokenIsWaitingButForItsPreproces
 TEST_F(DispatcherTest, EndsWithDeadlineExceededInAStep) {
   model_gate_.Close();
   Start({.gate = &model_gate_});
-  auto sink = std::make_shared<FakeSink>();
   Request request = Ask("late");
   request.deadline = clock_.Now() + std::chrono::seconds(1);
-  Submit(std::move(request), sink);
+  const auto sink = Submitted(std::move(request));
   model_gate_.AwaitVisitor();
   clock_.Advance(std::chrono::seconds(2));
   model_gate_.Open();
@@ -290,10 +290,9 @@ TEST_F(DispatcherTest, EndsWithDeadlineExceededInAStep) {
 TEST_F(DispatcherTest, ReturnsWhatThereIsWhenTheTimeBudgetEnds) {
   model_gate_.Close();
   Start({.gate = &model_gate_});
-  auto sink = std::make_shared<FakeSink>();
   Request request = Ask("budget");
   request.time_budget = clock_.Now() + std::chrono::seconds(1);
-  Submit(std::move(request), sink);
+  const auto sink = Submitted(std::move(request));
   model_gate_.AwaitVisitor();
   clock_.Advance(std::chrono::seconds(2));
   model_gate_.Open();
@@ -427,8 +426,7 @@ INSTANTIATE_TEST_SUITE_P(OutputIndexAndDepth, PoisonTest,
 TEST_F(DispatcherTest, DrainsWhatItAcceptedAndRefusesTheRest) {
   model_gate_.Close();
   Start({.gate = &model_gate_});
-  auto sink = std::make_shared<FakeSink>();
-  Submit(Ask("accepted"), sink);
+  const auto sink = Submitted(Ask("accepted"));
   model_gate_.AwaitVisitor();
   dispatcher_->StopAdmission();
   EXPECT_EQ(dispatcher_->Submit(Ask("refused"), std::make_shared<FakeSink>()).status().reason(),
@@ -441,8 +439,7 @@ TEST_F(DispatcherTest, DrainsWhatItAcceptedAndRefusesTheRest) {
 TEST_F(DispatcherTest, EndsWhatIsLeftAtTheDrainsDeadline) {
   model_gate_.Close();
   Start({.gate = &model_gate_});
-  auto sink = std::make_shared<FakeSink>();
-  Submit(Ask("stuck"), sink);
+  const auto sink = Submitted(Ask("stuck"));
   model_gate_.AwaitVisitor();
   EXPECT_EQ(dispatcher_->Drain(std::chrono::steady_clock::now()).code(),
             StatusCode::kDeadlineExceeded);
@@ -453,8 +450,7 @@ TEST_F(DispatcherTest, EndsWhatIsLeftAtTheDrainsDeadline) {
 TEST_F(DispatcherTest, WhosePictureIsDecodedWhenAllAreEndedMayAskAnotherServer) {
   preprocess_gate_.Close();
   Start();
-  auto sink = std::make_shared<FakeSink>();
-  Submit(Ask("picture"), sink);
+  const auto sink = Submitted(Ask("picture"));
   preprocess_gate_.AwaitVisitor();
   dispatcher_->EndAll();
   preprocess_gate_.Open();
@@ -464,8 +460,7 @@ TEST_F(DispatcherTest, WhosePictureIsDecodedWhenAllAreEndedMayAskAnotherServer) 
 TEST_F(DispatcherTest, ItsEndEndsEveryRequest) {
   preprocess_gate_.Close();
   Start();
-  auto sink = std::make_shared<FakeSink>();
-  Submit(Ask("orphan"), sink);
+  const auto sink = Submitted(Ask("orphan"));
   preprocess_gate_.AwaitVisitor();
   preprocess_gate_.Open();
   dispatcher_.reset();
