@@ -264,7 +264,8 @@ void CheckAcross(const JsonFields& root, const Manifest& manifest) {
   if ((segment || manifest.Supports(Method::kDetect)) && manifest.tokens.loc_count == 0) {
     root.Fail(segment ? "methods.segment" : "methods.detect", "needs tokens.loc_count");
   }
-  if (manifest.image.tokens >= manifest.architecture.max_positions) {
+  const Architecture& model = manifest.architecture;
+  if (manifest.image.tokens >= model.max_positions - model.first_position) {
     root.Fail("architecture.max_positions", "is too small for one image");
   }
 }

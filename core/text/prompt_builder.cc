@@ -199,8 +199,10 @@ StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text)
     return too_long(input, manifest_.limits.max_input_tokens, "images and prompt");
   }
   const std::int64_t positions = input + std::max(request.sampling.max_tokens, 1) - 1;
-  if (positions > manifest_.architecture.max_positions) {
-    return too_long(positions, manifest_.architecture.max_positions, "prompt and output");
+  // The last row has position max_positions - 1.
+  const int limit = manifest_.architecture.max_positions - manifest_.architecture.first_position;
+  if (positions > limit) {
+    return too_long(positions, limit, "prompt and output");
   }
   return prompt;
 }

@@ -171,7 +171,11 @@ TEST(ManifestTest, PositionsAreCountedFromZeroUnlessItSaysFromOne) {
   json manifest = Complete();
   manifest["architecture"]["first_position"] = 1;
   EXPECT_EQ(ParseManifest(manifest.dump())->architecture.first_position, 1);
-  EXPECT_THAT(ErrorWith("/architecture/first_position", 2), HasSubstr("first_position"));
+  EXPECT_THAT(ErrorWith("/architecture/first_position", 2),
+              HasSubstr("architecture.first_position: is 2, not in [0, 1]"));
+  EXPECT_THAT(ErrorWith("/architecture/first_position", true), HasSubstr("is not an integer"));
+  manifest["architecture"]["max_positions"] = 10;  // the image's nine rows at 1 to 9, and no text
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("architecture.max_positions: is too small"));
 }
 
 TEST(ManifestTest, UnknownWordsAreRefusedWithTheKnownOnes) {

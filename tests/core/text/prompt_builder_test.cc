@@ -171,6 +171,11 @@ TEST_F(PromptBuilderTest, APromptThatCannotFitIsRefused) {
   manifest_.limits.max_input_tokens = 100;
   manifest_.architecture.max_positions = 15 + 8 - 2;
   EXPECT_EQ(Error().reason(), Reason::kPromptTooLong);
+  manifest_.architecture.max_positions = 15 + 8 - 1;
+  EXPECT_TRUE(Error().ok());
+  manifest_.architecture.first_position = 1;
+  EXPECT_EQ(Error().reason(), Reason::kPromptTooLong);
+  EXPECT_THAT(Error().metadata(), ElementsAre(Pair("value", "22"), Pair("limit", "21")));
 }
 
 TEST_F(PromptBuilderTest, TextThatIsNotUtf8IsRefused) {
