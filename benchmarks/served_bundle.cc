@@ -34,11 +34,11 @@ DispatcherOptions DispatcherOptionsOf(const ServedBundle::Options& options,
 ServedBundle::ServedBundle(const Options& options, Manifest manifest)
     : config_(ConfigOf(options)),
       model_(std::make_unique<ServedModel>(std::move(manifest), config_)),
-      log_(std::make_unique<AccessLog>(config_)),
       dispatcher_(
-          std::make_shared<Dispatcher>(DispatcherOptionsOf(options, model_->manifest()), &steps_)),
-      dependencies_{&config_, &lifecycle_, model_.get(), log_.get(), nullptr} {
+          std::make_shared<Dispatcher>(DispatcherOptionsOf(options, model_->manifest()), &steps_)) {
   SetUpLogging(config_);
+  log_ = std::make_unique<AccessLog>(config_);
+  dependencies_ = {&config_, &lifecycle_, model_.get(), log_.get(), nullptr};
 }
 
 ServedBundle::~ServedBundle() {

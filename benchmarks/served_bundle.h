@@ -30,10 +30,11 @@ class ServedBundle {
     std::string directory, kv_dtype = "auto";
     int num_threads = 1, max_running = 64;
   };
-  // Errors are one line.
+  // Takes seconds. Sets up the process's logging, from warnings on. Errors are one line.
   static StatusOr<std::unique_ptr<ServedBundle>> Load(const Options& options);
   ~ServedBundle();
 
+  // Owned by this, as what follows; both are thread safe.
   Dispatcher& engine() { return *dispatcher_; }
   const StepCounts& steps() const { return steps_; }
   std::string address() const { return "127.0.0.1:" + std::to_string(grpc_->port()); }
