@@ -74,13 +74,24 @@ constexpr char kRequests[] = "requests";
 
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
 
+// Replaces ASCII's controls and those that UTF-8 writes in two bytes, U+0080 to U+009F.
+void BlankControls(spdlog::memory_buf_t* text) {
+  std::replace_if(text->begin(), text->end(), IsControl, ' ');
+  for (std::size_t i = 1; i < text->size(); ++i) {
+    const auto second = static_cast<unsigned char>((*text)[i]);
+    if ((*text)[i - 1] == '\xC2' && second >= 0x80 && second < 0xA0) {
+      (*text)[i - 1] = (*text)[i] = ' ';
+    }
+  }
+}
+
 // Lines for people. What a library or a client put into them can neither begin a line of its own
 // nor speak to the terminal.
 class TextFormatter : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
     pattern_.format(message, out);
-    std::replace_if(out.begin(), out.end(), IsControl, ' ');
+    BlankControls(&out);
     out.push_back('\n');
   }
   std::unique_ptr<spdlog::formatter> clone() const override {

@@ -67,7 +67,9 @@ std::string Logged(const ServerConfig& config, const std::function<void(const Ac
 }
 
 // Everything that a client, a library or an operator may put into a line, at its worst.
-constexpr char kHostile[] = "{\"level\":\"forged\"}\n\r\x1B[2J\x7F \"quoted\" \\ \xFF a=b";
+constexpr char kHostile[] =
+    "{\"level\":\"forged\"}\n\r\x1B[2J\x7F \"quoted\" \\ \xFF a=b \xC2\x9B"
+    "2J \xC3\x9B";
 
 TEST(AccessLogTest, EveryLineOfTheJsonFormatIsOneObjectWhateverItHolds) {
   ServerConfig config;
@@ -113,6 +115,8 @@ TEST(AccessLogTest, ALineOfTextCannotBeForgedAndHoldsNothingForTheTerminal) {
   for (const char c : text) {
     EXPECT_TRUE(c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7F)) << int{c};
   }
+  EXPECT_THAT(text, ::testing::Not(::testing::HasSubstr("\xC2\x9B")));  // a terminal's CSI
+  EXPECT_THAT(text, ::testing::HasSubstr("\xC3\x9B"));                  // a letter
   EXPECT_THAT(text, ::testing::HasSubstr("prompt=\"\\u001b[2J\" answer="));
 }
 
