@@ -244,7 +244,8 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
         "architecture.heads: no multiple of kv_heads",
     )
     # bundles of the first exporters have none
-    expect(numbers.get("first_position", 0) in (0, 1), "architecture.first_position: neither 0 nor 1")
+    first = numbers.get("first_position", 0)
+    expect(type(first) is int and first in (0, 1), f"architecture.first_position: {first!r} is neither 0 nor 1")
     expect(numbers["vocab"] == tokens["vocab"], "tokens.vocab: differs from architecture.vocab")
     expect(
         tokens["seg_first"] + tokens["seg_count"] <= tokens["vocab"],

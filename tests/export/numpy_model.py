@@ -155,8 +155,9 @@ class NumpyModel:
     def _attention(self, x: Array, name: str, prefix: int, layer: int) -> Array:
         numbers, dim = self.numbers, self.numbers["head_dim"]
         at = np.arange(len(x))
+        turned = at + numbers.get("first_position", 0)
         q, k, v = (self._linear(x, name + part).reshape(len(x), -1, dim) for part in ("q_proj", "k_proj", "v_proj"))
-        q, k = (rotate(part, at, numbers["rope_theta"]) for part in (q, k))
+        q, k = (rotate(part, turned, numbers["rope_theta"]) for part in (q, k))
         group = numbers["heads"] // numbers["kv_heads"]
         seen = at[None, :] <= np.maximum(at, prefix - 1)[:, None]
         if window := numbers["windows"][layer]:

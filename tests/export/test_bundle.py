@@ -45,6 +45,8 @@ def change(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("image/size", "224", "image.size: wrong type"),
         ("image/tokens", 10, "image.tokens"),
         ("architecture/windows", [0], "architecture.windows"),
+        ("architecture/first_position", 2, "architecture.first_position: 2 is neither 0 nor 1"),
+        ("architecture/first_position", True, "architecture.first_position: True"),
         ("tokens/vocab", 5, "tokens.vocab"),
         ("dtype", "float16", "dtype"),
         ("methods/caption/languages", None, "methods.caption.languages"),
@@ -90,6 +92,7 @@ def test_a_recipe_names_a_known_encoding_for_each_part(tinies: dict[str, Tiny]) 
     assert good["recipe"] == dict.fromkeys(("embedding", "attention", "mlp", "vision"), "float32")
     old = {name: value for name, value in good.items() if name != "recipe"}
     assert manifest.check(old) == []
+    assert manifest.check(change(good, "architecture/first_position", None)) == []
     assert manifest.check({**good, "recipe": {**good["recipe"], "mlp": "int3"}}) == ["recipe.mlp: 'int3' is unknown"]
     assert manifest.check({**good, "recipe": {"mlp": "int8"}})[0] == "recipe.embedding: missing"
 

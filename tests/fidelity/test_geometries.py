@@ -110,21 +110,33 @@ def test_a_geometry_equals_its_references(table: Table, tmp_path: Path, size: st
 def test_tokens_beyond_the_window_equal_transformers_without_sliding_layers(table: Table, tmp_path: Path) -> None:
     with make_model("scaled-3b-896", tmp_path, SEED) as model:
         model.probe.close()
-        model.probe, model.bundle = without_windows(tmp_path), "no-window"
+        model.probe, model.bundle = exported_again(tmp_path, "no-window", "none", 0), "no-window"
         text = model.reference.model.config.text_config  # which masks and cache are made by
         assert text is model.reference.model.model.language_model.config
         text.layer_types = ["full_attention"] * text.num_hidden_layers
         check(table, model, 896, "3b in small at 896, no window", "transformers, full attention")
 
 
-def without_windows(directory: Path) -> Any:
-    """The same checkpoint, exported with window mode none."""
-    source = HuggingFaceSource(directory / "checkpoint", "none")
+@torch.no_grad()
+def test_positions_from_one_equal_transformers_too(table: Table, tmp_path: Path) -> None:
+    with make_model("scaled-3b-224", tmp_path, SEED) as model:
+        case = model.ask(*next(iter(pictures().items())), "caption en", 1)
+        from_zero = model.ours(case, case.tokens)["logits"]
+        model.probe.close()
+        model.probe, model.bundle = exported_again(tmp_path, "from-one", "hf", 1), "from-one"
+        assert not np.array_equal(model.ours(case, case.tokens)["logits"], from_zero), "the setting changes nothing"
+        check(table, model, 224, "3b in small at 224, positions from 1", TRANSFORMERS)
+
+
+def exported_again(directory: Path, name: str, window_mode: str, first_position: int) -> Any:
+    """The same checkpoint in a bundle with other settings."""
+    source = HuggingFaceSource(directory / "checkpoint", window_mode)
+    source.architecture = source.architecture.replace(first_position=first_position)
     data = (directory / "checkpoint/tokenizer.model").read_bytes()
     assert tokenizer.inspect(data).vocab == source.architecture.vocab
-    options = bundle.Options(name="no-window", languages=["en"], quiet=True)
-    bundle.write(directory / "no-window", source, data, options, None)
-    return load("no-window", directory)
+    options = bundle.Options(name=name, languages=["en"], quiet=True)
+    bundle.write(directory / name, source, data, options, None)
+    return load(name, directory)
 
 
 def test_the_comparison_names_the_first_wrong_tensor() -> None:
