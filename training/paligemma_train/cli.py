@@ -112,9 +112,9 @@ def _common() -> argparse.ArgumentParser:
 
 
 def _add_tower(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--images", type=int, default=400_000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--page-share", type=float, default=0.2, help="of pictures that are full of text")
+    parser.add_argument("--page-share", type=float, default=0.5, help="of pictures that are full of text")
 
 
 def _add_masks(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +124,7 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=1_200_000)
     parser.add_argument("--pictures", type=int, default=12, help="in a batch")
-    parser.add_argument("--pages", type=int, default=0, help="pictures full of text beside them, for the tower alone")
+    parser.add_argument("--pages", type=int, default=32, help="pictures full of text beside them, for the tower alone")
     parser.add_argument("--prompts", type=int, default=8, help="for each picture")
     parser.add_argument("--everyday-share", type=float, default=worlds.EVERYDAY_SHARE,
                         help="of pictures without text")
@@ -132,7 +132,7 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
                         help="tasks to leave out, for what a short run can learn")
     parser.add_argument("--replicas", type=int, default=0,
                         help="processes that learn beside this one, each on a core of the CPU")
-    parser.add_argument("--tower-rate", type=float, default=0.2, help="the tower's rate, of the decoder's")
+    parser.add_argument("--tower-rate", type=float, default=0.25, help="the tower's rate, of the decoder's")
     parser.add_argument("--coordinate-step", type=int, default=8, metavar="BINS",
                         help="of answered coordinates, 1 is exact")
     parser.add_argument("--report-cases", type=int, default=24, help="of each row in a report; 0: the loss alone")

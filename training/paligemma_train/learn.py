@@ -38,14 +38,14 @@ class Plan:
     budget: float | None = None
     held: float = schedule.HELD
     pictures: int = 12
-    pages: int = 0
+    pages: int = 32
     prompts: int = 8
     groups: int = 4
     text_share: float = worlds.TEXT_SHARE
     everyday_share: float = worlds.EVERYDAY_SHARE
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
-    tower_rate: float = 0.2
+    tower_rate: float = 0.25
     without: Sequence[str] = ()
     coordinate_step: int = 8
     things_at_start: int = 2

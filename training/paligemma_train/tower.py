@@ -130,7 +130,7 @@ class Plan:
     held: float = schedule.HELD
     batch: int = 32
     text_share: float = worlds.TEXT_SHARE
-    page_share: float = 0.2
+    page_share: float = 0.5
     matrix_rate: float = 0.02
     rate: float = 1.5e-3
     workers: int = 1
