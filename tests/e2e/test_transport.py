@@ -52,7 +52,7 @@ def test_what_arrives_over_all_calls_is_bounded_together() -> None:
     with serving.Server(serving.TINY, f"--max-image-bytes={1 << 20}") as server, quiescence.back_at_base(server):
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
         channels = [grpc.insecure_channel(server.address, options) for _ in range(2)]
-        with quiescence.peak_below(server, 80):
+        with quiescence.peak_below(server, 120):  # what was freed counts too, until the heap gives it back
             calls = [channel.unary_unary(CAPTION).future(bytes(300 << 20), timeout=60) for channel in channels]
             assert {call.code().name for call in calls} <= {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
         for channel in channels:
