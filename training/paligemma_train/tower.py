@@ -24,10 +24,9 @@ _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dens
           "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2,
           "left_line": dense.LINE_CLASSES, "right_line": dense.LINE_CLASSES,
           "left_spot": dense.SPOT_CLASSES, "right_spot": dense.SPOT_CLASSES}
-# how much a patch without a thing or a character counts, so that they do not drown the few with one
 EDGES, _EDGE_STEPS = 4, 128
-_NONE_WEIGHT = {"color": 0.3, "name": 0.3, "left": 0.3, "right": 0.3, "left_line": 0.3, "right_line": 0.3,
-                "left_spot": 0.3, "right_spot": 0.3}
+_CLASSES = ("color", "name", "left", "right", "left_line", "right_line", "left_spot", "right_spot")
+_NONE_WEIGHT = 0.3  # of a patch without a thing or a character, so that they do not drown the few with one
 _HALVES = {"": "characters", "_line": "lines", "_spot": "spots"}  # ends of parts: what they tell of either half
 
 
@@ -64,9 +63,9 @@ def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
     """Cross-entropies, and on patches with a thing the distance of box edges and the cross-entropy of outlines, which
     teach shapes long before their names can be told apart."""
     loss = F.cross_entropy(found["place"], truth["place"])
-    for part, none_weight in _NONE_WEIGHT.items():
+    for part in _CLASSES:
         weight = torch.ones(found[part].size(-1), device=found[part].device)
-        weight[0] = none_weight
+        weight[0] = _NONE_WEIGHT
         loss = loss + F.cross_entropy(found[part].flatten(0, 1), truth[part].flatten(), weight,
                                       ignore_index=dense.IGNORED)
     on = truth["name"] > 0
@@ -100,7 +99,7 @@ def dense_scores(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str
     """Accuracy on the patches that show something of the kind; read: pictures with text of which every character is
     right; box, edge: mean distance of an edge."""
     on, scores = truth["name"] > 0, {}
-    for part in _NONE_WEIGHT:
+    for part in _CLASSES:
         shown = truth[part] > 0
         scores[part] = (found[part].argmax(-1) == truth[part])[shown].float().mean().item()
     read = torch.stack([(found[part].argmax(-1) == truth[part]).all(1) for part in ("left", "right")]).all(0)
