@@ -40,7 +40,9 @@ class Asker:
 def opened(picture: Path) -> Image.Image:
     """Raises ExportError with the picture's name."""
     try:
-        return Image.open(picture).convert("RGB")
+        with Image.open(picture) as image:
+            image.load()
+            return image
     except OSError as error:
         raise ExportError(f"picture {picture}: {error}") from None
 

@@ -86,7 +86,7 @@ def test_names_saved_by_transformers_itself(tinies: dict[str, Tiny], tmp_path: P
 
 
 def test_positions_counted_from_one_turn_every_row_on_and_change_no_token(
-    tinies: dict[str, Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tinies: dict[str, Tiny], tmp_path: Path
 ) -> None:
     tiny = tinies["tiny-a"]
     assert export(tiny.checkpoint, tmp_path / "bundle", "--first-position=1") == 0
