@@ -25,9 +25,6 @@ from paligemma_train import (
 )
 from paligemma_train.model import Config
 
-_CONFIG = Config()
-
-
 Plan = TypeVar("Plan", tower.Plan, learn.Plan)
 
 
@@ -37,8 +34,13 @@ def _plan(kind: type[Plan], options: argparse.Namespace) -> Plan:
                    if hasattr(options, field.name)})
 
 
+def _config(options: argparse.Namespace) -> Config:
+    """The model of the work folder; a new one has the resolution that is asked for."""
+    return learn.config_of(options.work) or Config(image_size=options.image_size or Config.image_size)
+
+
 def _tower(options: argparse.Namespace) -> None:
-    tower.pretrain(_CONFIG, options.work, options.device, _plan(tower.Plan, options))
+    tower.pretrain(_config(options), options.work, options.device, _plan(tower.Plan, options))
 
 
 def _masks(options: argparse.Namespace) -> None:
@@ -49,14 +51,14 @@ def _masks(options: argparse.Namespace) -> None:
 def _tasks(options: argparse.Namespace) -> None:
     if not (options.work / learn.TOKENIZER).exists():
         vocabulary.train(options.work / learn.TOKENIZER)
-    learn.train(_CONFIG, options.work, options.device, _plan(learn.Plan, options))
+    learn.train(_config(options), options.work, options.device, _plan(learn.Plan, options))
 
 
 def _trained(options: argparse.Namespace) -> evaluate.Plain:
     codec = vqvae.load(options.work)
     if codec is None:
         raise SystemExit("no trained masks yet")
-    model = finish.load_model(_CONFIG, options.work).to(options.device)
+    model = finish.load_model(options.work).to(options.device)
     words = vocabulary.Vocabulary(options.work / learn.TOKENIZER)
     return evaluate.Plain(model.eval(), words, codec.to(options.device), options.device)
 
@@ -72,11 +74,11 @@ def _showcase(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    finish.export(_CONFIG, options.work, options.output or options.work / "bundle")
+    finish.export(options.work, options.output or options.work / "bundle")
 
 
 def _resume_from(options: argparse.Namespace) -> None:
-    finish.start_from_bundle(_CONFIG, options.bundle, options.work)
+    finish.start_from_bundle(options.bundle, options.work, options.image_size)
 
 
 def _all(options: argparse.Namespace) -> None:
@@ -95,6 +97,8 @@ def _common() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument
     add("--work", type=Path, default=checkpoint.default_work(), help="checkpoints and results (default: %(default)s)")
+    add("--image-size", type=int, metavar="PIXELS",
+        help="of a new model (default: 112), or of from-bundle where it shall differ from the bundle's")
     add("--device", default="cpu", help="cpu or cuda")
     add("--threads", type=int, default=2, help="of PyTorch; 1 is quicker where others compute beside")
     add("--workers", type=int, default=1, help="rendering processes")

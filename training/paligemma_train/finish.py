@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from paligemma_train import checkpoint, learn, vqvae
-from paligemma_train.model import Config, PaliGemma
+from paligemma_train.model import Config, PaliGemma, resized_positions
 from paligemma_train.vocabulary import BOS, EOS, PAD
 
 _PADDING_ROWS = 64
+_POSITIONS = "vision_tower.embeddings.position_embedding.weight"
 _CODEC = "mask_codec.safetensors"  # beside a bundle's own files: its encoder is needed to train on, not to serve
 _PREFIXES = {"language_model.": "language_model.model.", "vision_tower.": "vision_tower.vision_model."}
 
@@ -63,9 +64,9 @@ def write_checkpoint(directory: Path, model: PaliGemma, tokenizer: Path | None,
         shutil.copyfile(tokenizer, directory / "tokenizer.model")
 
 
-def load_model(config: Config, work: Path) -> PaliGemma:
-    state = checkpoint.load(work / learn.FILE)
-    if state is None:
+def load_model(work: Path) -> PaliGemma:
+    state, config = checkpoint.load(work / learn.FILE), learn.config_of(work)
+    if state is None or config is None:
         raise FileNotFoundError(f"{work / learn.FILE}: nothing trained yet")
     model = PaliGemma(config)
     model.load_state_dict(state["model"])
@@ -85,10 +86,10 @@ def methods() -> dict:
     }
 
 
-def export(config: Config, work: Path, bundle: Path) -> None:
+def export(work: Path, bundle: Path) -> None:
     """Checkpoint to work/checkpoint, bundle to `bundle`, which must not exist yet, with what `from-bundle` needs."""
     directory = work / "checkpoint"
-    write_checkpoint(directory, load_model(config, work), work / learn.TOKENIZER)
+    write_checkpoint(directory, load_model(work), work / learn.TOKENIZER)
     (work / "methods.json").write_text(json.dumps(methods(), indent=1) + "\n")
     subprocess.run(
         [sys.executable, "-m", "paligemma_export", "export", f"--checkpoint={directory}", f"--output={bundle}",
@@ -99,14 +100,19 @@ def export(config: Config, work: Path, bundle: Path) -> None:
         save_file(codec.state_dict(), bundle / _CODEC, {"format": "pt"})
 
 
-def start_from_bundle(config: Config, bundle: Path, work: Path) -> None:
-    """Turns a committed bundle into work/model.pt with a fresh optimizer; tokenizer and mask codec come along."""
+def start_from_bundle(bundle: Path, work: Path, image_size: int | None = None) -> None:
+    """Turns a committed bundle into work/model.pt with a fresh optimizer; tokenizer and mask codec come along. With an
+    `image_size` of its own the model goes on at that resolution: the positions are interpolated, all else stays."""
     from paligemma_export import bundle as bundles
     from paligemma_export.bundle_source import BundleSource
 
     source = BundleSource(bundle, bundles.read_manifest(bundle))
+    manifest = bundles.read_manifest(bundle)
+    config = Config(image_size=image_size or manifest["image"]["size"])
     model = PaliGemma(config)
-    model.load_state_dict({name: source.tensor(name).float() for name in model.state_dict()})
+    state = {name: source.tensor(name).float() for name in model.state_dict()}
+    state[_POSITIONS] = resized_positions(state[_POSITIONS], config.grid)
+    model.load_state_dict(state)
     work.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(bundle / "tokenizer.model", work / learn.TOKENIZER)
     checkpoint.save(work / learn.FILE, {"model": model.state_dict(), "step": 0, "examples": 0})

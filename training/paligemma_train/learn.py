@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,17 @@ class Plan:
                 "pictures": self.pictures, "pages": self.pages, "prompts": self.prompts, "groups": self.groups,
                 "most_things": self.most_things(part), "text_share": self.text_share,
                 "everyday_share": self.everyday_share, "without": self.without}
+
+
+def config_of(work: Path) -> Config | None:
+    """The numbers of the model in work/model.pt or work/tower.pt; None if there is neither. Only the resolution can
+    differ between models, and the number of positions tells it."""
+    for file, key, name in ((FILE, "model", "vision_tower."), (tower.FILE, "tower", "")):
+        state = checkpoint.load(work / file)
+        if state is not None:
+            positions = state[key][f"{name}embeddings.position_embedding.weight"].size(0)
+            return Config(image_size=math.isqrt(positions) * Config.patch)
+    return None
 
 
 class AnswerLoss(nn.Module):

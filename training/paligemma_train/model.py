@@ -301,6 +301,14 @@ def prefix_bias(prefix: Tensor, length: int) -> Tensor:
     return torch.zeros(allowed.shape, device=prefix.device).masked_fill_(~allowed, -1e9)[:, None, None]
 
 
+def resized_positions(table: Tensor, grid: int) -> Tensor:
+    """Position embeddings [n*n,W] of one resolution -> [grid*grid,W] of another, interpolated over the picture, so that
+    a patch begins with the position that its place had before."""
+    side = math.isqrt(table.size(0))
+    image = table.T.reshape(1, table.size(1), side, side)
+    return F.interpolate(image, size=(grid, grid), mode="bicubic").flatten(2)[0].T.contiguous()
+
+
 CURVE = 32  # dimensions of the curve on which coordinates begin
 _LOUD = 1.5  # length of a coordinate's embedding against other tokens', so that neighbours can be told apart at once
 
