@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/model_service.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
+#include "core/vision/image_decoder.h"
 #include "server/object_fields.h"
 #include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
@@ -29,12 +31,42 @@ v1::ModelState StateOf(const Lifecycle& lifecycle) {
   return v1::MODEL_STATE_UNLOADING;
 }
 
+v1::Resampling ToProto(Resampling resampling) {
+  switch (resampling) {
+    case Resampling::kPillowBicubic:
+      return v1::RESAMPLING_PILLOW_BICUBIC;
+    case Resampling::kBilinear:
+      return v1::RESAMPLING_BILINEAR;
+    case Resampling::kBilinearAntialias:
+      return v1::RESAMPLING_BILINEAR_ANTIALIAS;
+  }
+  return v1::RESAMPLING_UNSPECIFIED;
+}
+
+v1::Padding ToProto(Padding padding) {
+  switch (padding) {
+    case Padding::kSquash:
+      return v1::PADDING_SQUASH;
+    case Padding::kPadWhite:
+      return v1::PADDING_WHITE;
+  }
+  return v1::PADDING_UNSPECIFIED;
+}
+
 void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelLimits* limits) {
   limits->set_max_image_count(manifest.image.max_count);
   limits->set_max_image_bytes(config.max_image_bytes);
   limits->set_max_image_pixels(config.max_image_pixels);
   limits->set_max_input_tokens(manifest.limits.max_input_tokens);
-  limits->set_max_output_tokens(manifest.limits.max_output_tokens);
+  limits->set_max_image_side(ImageLimits().max_side);
+  for (const auto& [method, spec] : manifest.methods) {
+    v1::MethodLimits* const of_method = limits->add_methods();
+    of_method->set_method(std::string(MethodName(method)));
+    of_method->set_max_output_tokens(manifest.MaxOutputTokens(method));
+    of_method->set_default_output_tokens(manifest.DefaultOutputTokens(method));
+    limits->set_max_output_tokens(
+        std::max(limits->max_output_tokens(), of_method->max_output_tokens()));
+  }
   limits->set_max_label_count(manifest.limits.max_labels);
   limits->set_max_candidate_count(kMaxCandidates);
   limits->set_max_response_bytes(config.max_response_bytes);
@@ -86,6 +118,8 @@ v1::Model DescribeModel(const ServiceDependencies& dependencies) {
   model.set_state(StateOf(*dependencies.lifecycle));
   model.set_image_size(manifest.image.size);
   model.set_image_token_count(manifest.image.tokens);
+  model.set_resampling(ToProto(manifest.image.resampling));
+  model.set_padding(ToProto(manifest.image.padding));
   std::set<std::string> languages;
   for (const auto& [method, spec] : manifest.methods) {
     model.add_supported_methods(std::string(MethodName(method)));

@@ -105,6 +105,16 @@ struct Manifest {
   Provenance provenance;
 
   bool Supports(Method method) const { return methods.contains(method); }
+  // The most tokens that a request may ask for, and those of one that does not say.
+  // REQUIRES: Supports(method).
+  int MaxOutputTokens(Method method) const {
+    const int own = methods.at(method).max_tokens;
+    return own > 0 ? own : limits.max_output_tokens;
+  }
+  int DefaultOutputTokens(Method method) const {
+    const int own = methods.at(method).default_tokens;
+    return own > 0 ? own : MaxOutputTokens(method);
+  }
 };
 
 // Parses and checks; the error is one line that names the field.

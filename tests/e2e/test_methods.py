@@ -32,6 +32,8 @@ def typed_request(case: dict) -> requests.Request:
             return requests.segment(image, prompt.removeprefix("segment ").split(" ; "), config=config)
         case "read":
             return requests.read_text(image, config=config)
+        case "generate":
+            return requests.generate(image, prompt, config=config)
     raise AssertionError(f"no typed method for {case['method']}")
 
 
@@ -65,6 +67,23 @@ def test_models_tells_what_is_served(server: serving.Server) -> None:
     assert model.state == v1.MODEL_STATE_READY
     assert "Segment" in model.supported_methods
     assert model.limits.max_output_tokens > 0
+
+
+def test_the_limit_of_each_method_is_the_one_that_is_enforced(server: serving.Server) -> None:
+    """The advertised number of tokens is taken and one more is refused with that limit; the largest stands on top."""
+    model = server.client.models()[0]
+    assert [limits.method for limits in model.limits.methods] == list(model.supported_methods)
+    assert model.limits.max_output_tokens == max(limits.max_output_tokens for limits in model.limits.methods)
+    assert model.limits.max_image_side == 16_384
+    names = {"Caption": "caption", "Answer": "answer", "Detect": "detect", "Segment": "segment", "ReadText": "read"}
+    for limits in model.limits.methods:
+        case = first(names.get(limits.method, "generate"))
+        assert 0 < limits.default_output_tokens <= limits.max_output_tokens
+        with pytest.raises(serving.pg.InvalidRequestError) as caught:
+            call(server, {**case, "max_tokens": limits.max_output_tokens + 1})
+        assert caught.value.field == "generation_config.max_output_tokens"
+        assert caught.value.metadata["limit"] == str(limits.max_output_tokens)
+        assert call(server, {**case, "max_tokens": limits.max_output_tokens}).info.usage.output_token_count > 0
 
 
 def test_the_same_image_again_is_answered_by_the_image_cache(server: serving.Server) -> None:
