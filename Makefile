@@ -45,7 +45,7 @@ lint: ## style, layers, proto: what CI checks
 	scripts/setup test
 	scripts/lint
 
-docs: ## rewrite the tables of docs/ and README.md that come from the source
+docs: ## rewrite the tables of docs/ that come from the source
 	scripts/docs
 
 format: ## rewrite the sources in the project's style

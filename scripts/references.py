@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/configuration.md", "docs/metrics.md", "docs/errors.md")
+PAGES = ("docs/limits.md", "docs/configuration.md", "docs/metrics.md", "docs/errors.md")
 REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
