@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The menu. `make` alone prints it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build serve bench fidelity sanitize fuzz lint format gpu-kit gpu-check train-demo image image-check deploy-check eval-demo docs verify-model
+.PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(firstword $(MAKEFILE_LIST)))
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

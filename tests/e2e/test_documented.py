@@ -10,7 +10,7 @@ import sys
 
 import serving
 
-sys.path.insert(0, str(serving.ROOT / "scripts"))
+sys.path.insert(0, str(serving.ROOT / "docs"))
 
 import references  # noqa: E402
 

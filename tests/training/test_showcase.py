@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's pictures and truths, and how scripts/demo.py compares answers with them."""
+"""The demo's pictures and truths, and how models/ask.py compares answers with them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def asks(bundle: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def demo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts/demo.py")
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "models/ask.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes models/tiny-a/demo.json: what transformers says of the demo's photograph, for every RPC.
 
-Run once when the tiny bundle changes: PYTHONPATH=export python scripts/make-demo-answers.py
+Run once when the tiny bundle changes: PYTHONPATH=export python models/make_answers.py
 """
 
 from __future__ import annotations
