@@ -22,7 +22,8 @@ PAGES = sorted(
     ).stdout.split()
     if (ROOT / name).exists()
 )
-OURS = [page for page in PAGES if page in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md") or page.startswith("docs/")]
+_NAMED = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md")
+OURS = [page for page in PAGES if page in _NAMED or page.startswith("docs/")]
 # Folders of the repository that code spans name files of.
 FOLDERS = "benchmarks|client|clients|cmake|core|deploy|docker|docs|export|models|proto|scripts|server|tests|training"
 
