@@ -28,6 +28,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "client": {"core/base", "core/bundle", "core/request", "core/vision"},
 }
+LAYERS["server/http"] = {"core/base"}
 LAYERS["server"] = set(LAYERS) - {"client", "core/kv", "core/sched"}
 
 # core/model's interface is all that the layers above it see of it.
@@ -46,6 +47,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     r".*\.pb\.h": ("server", "client"),
     r"prometheus/": ("core/metrics", "server"),
     r"openssl/": ("core/bundle", "core/vision", "server"),
+    r"boost/": ("server/http",),
     r"absl/": (),
 }
 
@@ -54,7 +56,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.MULTILINE)
 
 def folder_of(path: str) -> str | None:
     """The layer that a path lies in, or None."""
-    return next((layer for layer in LAYERS if path.startswith(layer + "/")), None)
+    return max((layer for layer in LAYERS if path.startswith(layer + "/")), key=len, default=None)
 
 
 def check_file(path: str) -> list[str]:

@@ -80,6 +80,8 @@ double SecondsSince(TimePoint start) {
   return std::chrono::duration<double>(Clock::Real()->Now() - start).count();
 }
 
+ManagementServer::Probe Say(bool good) { return {good, good ? "ok\n" : "no\n"}; }
+
 std::string Rounded(double value) {
   std::string text = std::to_string(value);
   return text.substr(0, text.find('.') + 3);
@@ -146,8 +148,8 @@ Status Serving::Bind() {
   ManagementServer::Pages pages;
   pages.metrics = [this] { return MetricsText(); };
   pages.configz = [this] { return ConfigToJson(config_); };
-  pages.live = [this] { return lifecycle_.live(); };
-  pages.ready = [this] { return lifecycle_.ready(); };
+  pages.live = [this] { return Say(lifecycle_.live()); };
+  pages.ready = [this] { return Say(lifecycle_.ready()); };
   PG_ASSIGN_OR_RETURN(management_, ManagementServer::Start(config_.http_listen, std::move(pages)));
   PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
   LogInfo("listening: gRPC " + config_.listen + " (port " + std::to_string(grpc_->port()) +

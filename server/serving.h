@@ -18,7 +18,7 @@
 #include "core/text/tokenizer.h"
 #include "server/grpc_server.h"
 #include "server/heap_trimmer.h"
-#include "server/management_server.h"
+#include "server/http/management_server.h"
 #include "server/served_model.h"
 #include "server/watchdog.h"
 
