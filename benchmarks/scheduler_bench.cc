@@ -25,7 +25,7 @@ std::unique_ptr<Sequence> MakeSequence(SequenceId id) {
   auto sequence = std::make_unique<Sequence>();
   sequence->id = id;
   sequence->prompt.assign(kPromptTokens, 5);
-  sequence->sampling.max_tokens = kOutputTokens;
+  sequence->max_tokens = kOutputTokens;
   return sequence;
 }
 

@@ -79,9 +79,8 @@ Answer AskEngine(ServedBundle* bundle, const Task& task) {
   Request request;
   request.images.emplace_back().encoded = task.picture;
   request.text = task.prompt;
-  request.sampling.max_tokens = task.tokens;
+  request.max_tokens = task.tokens;
   request.sampling.ignore_eos = true;
-  request.max_tokens_set = true;
   request.use_cache = false;
   request.arrival = Now();
   const auto sink = std::make_shared<Waiter>(request.arrival);

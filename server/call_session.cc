@@ -106,7 +106,7 @@ void CallSession::Accept(const rpc::Call& call, ParsedRequest* parsed) {
   }
   record_.tags = parsed->response.tags;
   context_.request_id = record_.request_id;
-  context_.method = request.method;
+  context_.task = request.task;
   context_.labels = request.labels;
   context_.separate_labels = request.separate_labels;
   context_.sampled = request.sampling.temperature > 0;
@@ -116,7 +116,7 @@ void CallSession::Accept(const rpc::Call& call, ParsedRequest* parsed) {
 void CallSession::NoteDelta(int num_tokens) {
   const TimePoint now = Clock::Real()->Now();
   if (dependencies_.metrics != nullptr && last_delta_ != TimePoint() && num_tokens > 0) {
-    dependencies_.metrics->TokensDelivered(context_.method, now - last_delta_, num_tokens);
+    dependencies_.metrics->TokensDelivered(context_.task, now - last_delta_, num_tokens);
   }
   last_delta_ = now;
 }
@@ -180,7 +180,7 @@ void CallSession::Count() {
   metrics.RpcHandled(service_, record_.rpc, code, record_.duration);
   if (status.ok() && !streamed_) metrics.RpcMessage(service_, record_.rpc, /*sent=*/true);
   if (accepted_) {
-    metrics.RequestFinished(context_.method, status, spent_);
+    metrics.RequestFinished(context_.task, status, spent_);
   } else if (!status.ok()) {
     metrics.RequestRejected(RejectionOf(status.reason()));
   }

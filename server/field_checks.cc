@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <random>
 #include <set>
 
 namespace paligemma {
@@ -113,23 +112,20 @@ Status ReadFloats(const v1::GenerationConfig& config, SamplingParams* sampling) 
   return OkStatus();
 }
 
-Status ReadLengths(const v1::GenerationConfig& config, const MethodSpec& spec,
+Status ReadLengths(const v1::GenerationConfig& config, const TaskSpec& spec,
                    const ParserOptions& options, ParsedRequest* out) {
-  SamplingParams* const sampling = &out->request.sampling;
   const int limit =
       spec.max_tokens > 0 ? spec.max_tokens : options.manifest->limits.max_output_tokens;
   if (config.has_max_output_tokens()) {
     PG_RETURN_IF_ERROR(
         CheckIntRange("generation_config.max_output_tokens", config.max_output_tokens(), 1, limit));
-    sampling->max_tokens = config.max_output_tokens();
-    out->request.max_tokens_set = true;
-  } else {
-    sampling->max_tokens = spec.default_tokens > 0 ? spec.default_tokens : limit;
+    out->request.max_tokens = config.max_output_tokens();
   }
   if (config.has_min_output_tokens()) {
     PG_RETURN_IF_ERROR(CheckIntRange("generation_config.min_output_tokens",
-                                     config.min_output_tokens(), 0, sampling->max_tokens));
-    sampling->min_tokens = config.min_output_tokens();
+                                     config.min_output_tokens(), 0,
+                                     MaxTokensOf(out->request, *options.manifest)));
+    out->request.sampling.min_tokens = config.min_output_tokens();
   }
   return OkStatus();
 }
@@ -153,27 +149,21 @@ Status ReadStops(const v1::GenerationConfig& config, Request* out) {
   return OkStatus();
 }
 
-// A seed that fits the response's field, so that a client can repeat what it got.
-std::uint64_t DrawSeed() {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
-  return generator() >> 33;
-}
-
 }  // namespace
 
-Status CheckModel(const std::string& model, Method method, const ParserOptions& options) {
+Status CheckModel(const std::string& model, Task task, const ParserOptions& options) {
   if (!model.empty() && model != options.model_name) {
     return Status(StatusCode::kNotFound, Reason::kModelNotFound,
                   "model: there is no \"" + model.substr(0, 128) + "\" here; this server has " +
                       options.model_name,
                   {{"model", model.substr(0, 128)}});
   }
-  if (options.manifest->Supports(method)) return OkStatus();
+  if (options.manifest->Supports(task)) return OkStatus();
   std::string supported;
-  for (const auto& [other, spec] : options.manifest->methods) {
-    supported += (supported.empty() ? "" : ", ") + std::string(MethodName(other));
+  for (const auto& [other, spec] : options.manifest->tasks) {
+    supported += (supported.empty() ? "" : ", ") + std::string(TaskName(other));
   }
-  const std::string name(MethodName(method));
+  const std::string name(TaskName(task));
   return Status(StatusCode::kFailedPrecondition, Reason::kMethodUnsupported,
                 options.model_name + " does not support " + name + "; it supports " + supported,
                 {{"method", name}, {"supported", supported}});
@@ -218,7 +208,7 @@ Status TakeImages(google::protobuf::RepeatedPtrField<v1::Image>* images,
   return OkStatus();
 }
 
-Status ReadGenerationConfig(const v1::GenerationConfig& config, const MethodSpec& spec,
+Status ReadGenerationConfig(const v1::GenerationConfig& config, const TaskSpec& spec,
                             bool candidates_allowed, const ParserOptions& options,
                             ParsedRequest* out) {
   const std::string path = "generation_config.";
@@ -233,9 +223,8 @@ Status ReadGenerationConfig(const v1::GenerationConfig& config, const MethodSpec
   }
   if (config.has_seed()) {
     PG_RETURN_IF_ERROR(CheckIntRange(path + "seed", config.seed(), 0, INT32_MAX));
+    out->request.seed = static_cast<std::uint64_t>(config.seed());
   }
-  sampling->seed = config.has_seed() ? static_cast<std::uint64_t>(config.seed()) : DrawSeed();
-  out->request.seed_set = true;
   if (config.has_candidate_count()) {
     const int count = config.candidate_count();
     PG_RETURN_IF_ERROR(
@@ -302,7 +291,7 @@ Status ReadOptions(const v1::RequestOptions& options, TimePoint now, ParsedReque
   return OkStatus();
 }
 
-StatusOr<std::string> ReadLanguage(const std::string& code, const MethodSpec& spec) {
+StatusOr<std::string> ReadLanguage(const std::string& code, const TaskSpec& spec) {
   std::string language = code.empty() ? "en" : code.substr(0, code.find_first_of("-_"));
   for (char& c : language) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const auto& known = spec.languages;

@@ -11,7 +11,7 @@
 namespace paligemma {
 
 // "models/NAME" or empty, and the method one that the model supports.
-Status CheckModel(const std::string& model, Method method, const ParserOptions& options);
+Status CheckModel(const std::string& model, Task task, const ParserOptions& options);
 
 // Moves one image; `path` names it in errors.
 Status TakeImage(v1::Image* image, const std::string& path, const ParserOptions& options,
@@ -21,13 +21,13 @@ Status TakeImages(google::protobuf::RepeatedPtrField<v1::Image>* images,
 
 // Fills sampling, candidates and stop sequences. `candidates_allowed`: whether the response has
 // room for more than one.
-Status ReadGenerationConfig(const v1::GenerationConfig& config, const MethodSpec& spec,
+Status ReadGenerationConfig(const v1::GenerationConfig& config, const TaskSpec& spec,
                             bool candidates_allowed, const ParserOptions& options,
                             ParsedRequest* out);
 Status ReadOptions(const v1::RequestOptions& options, TimePoint now, ParsedRequest* out);
 
 // The primary subtag, in lower case, out of those that the method has.
-StatusOr<std::string> ReadLanguage(const std::string& code, const MethodSpec& spec);
+StatusOr<std::string> ReadLanguage(const std::string& code, const TaskSpec& spec);
 Status ReadLabels(const google::protobuf::RepeatedPtrField<std::string>& labels, int max_labels,
                   Request* out);
 

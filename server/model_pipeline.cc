@@ -23,14 +23,9 @@ class BundlePreprocessor : public Preprocessor {
     PreparedRequest prepared;
     prepared.tokens_per_image = manifest_.image.tokens;
     prepared.eos = manifest_.tokens.eos;
-    const auto spec = manifest_.methods.find(request.method);
-    prepared.max_tokens = request.sampling.max_tokens;
-    if (!request.max_tokens_set && spec != manifest_.methods.end() &&
-        spec->second.default_tokens > 0) {
-      prepared.max_tokens = spec->second.default_tokens;
-    }
     PG_RETURN_IF_ERROR(check());
     PG_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, prompts_.Build(request));
+    prepared.max_tokens = MaxTokensOf(request, manifest_);
     for (Prompt& prompt : prompts) {
       prepared.prompts.push_back({std::move(prompt.text), std::move(prompt.tokens)});
     }
@@ -49,9 +44,8 @@ class BundlePreprocessor : public Preprocessor {
  private:
   // As the API's path of the picture.
   static std::string FieldOf(const Request& request, size_t index) {
-    const bool single = request.method == Method::kDetect || request.method == Method::kSegment ||
-                        request.method == Method::kRead;
-    const std::string field = single ? "image" : "images[" + std::to_string(index) + "]";
+    const std::string field =
+        TraitsOf(request.task).several_images ? "images[" + std::to_string(index) + "]" : "image";
     return field + (request.images[index].is_raw ? ".raw" : ".content");
   }
 
@@ -66,7 +60,7 @@ class BundleTextStream : public TextStream {
       : tokenizer_(tokenizer), detokenizer_(tokenizer), stops_(request.stop_sequences) {
     if (request.max_objects <= 0) return;
     max_objects_ = static_cast<size_t>(request.max_objects);
-    objects_.emplace(manifest.tokens, RegionParser::Options{request.method == Method::kSegment});
+    objects_.emplace(manifest.tokens, RegionParser::Options{TraitsOf(request.task).has_masks});
   }
 
   TextUpdate Append(TokenId token) override {

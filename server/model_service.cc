@@ -59,11 +59,11 @@ void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelL
   limits->set_max_image_pixels(config.max_image_pixels);
   limits->set_max_input_tokens(manifest.limits.max_input_tokens);
   limits->set_max_image_side(ImageLimits().max_side);
-  for (const auto& [method, spec] : manifest.methods) {
+  for (const auto& [task, spec] : manifest.tasks) {
     v1::MethodLimits* const of_method = limits->add_methods();
-    of_method->set_method(std::string(MethodName(method)));
-    of_method->set_max_output_tokens(manifest.MaxOutputTokens(method));
-    of_method->set_default_output_tokens(manifest.DefaultOutputTokens(method));
+    of_method->set_method(std::string(TaskName(task)));
+    of_method->set_max_output_tokens(manifest.MaxOutputTokens(task));
+    of_method->set_default_output_tokens(manifest.DefaultOutputTokens(task));
     limits->set_max_output_tokens(
         std::max(limits->max_output_tokens(), of_method->max_output_tokens()));
   }
@@ -121,13 +121,12 @@ v1::Model DescribeModel(const ServiceDependencies& dependencies) {
   model.set_resampling(ToProto(manifest.image.resampling));
   model.set_padding(ToProto(manifest.image.padding));
   std::set<std::string> languages;
-  for (const auto& [method, spec] : manifest.methods) {
-    model.add_supported_methods(std::string(MethodName(method)));
+  for (const auto& [task, spec] : manifest.tasks) {
+    model.add_supported_methods(std::string(TaskName(task)));
     languages.insert(spec.languages.begin(), spec.languages.end());
   }
   for (const std::string& language : languages) model.add_language_codes(language);
-  if (const auto caption = manifest.methods.find(Method::kCaption);
-      caption != manifest.methods.end()) {
+  if (const auto caption = manifest.tasks.find(Task::kCaption); caption != manifest.tasks.end()) {
     model.add_caption_lengths(v1::CAPTION_LENGTH_SHORT);
     if (caption->second.long_prompt.has_value()) {
       model.add_caption_lengths(v1::CAPTION_LENGTH_LONG);

@@ -8,13 +8,13 @@ namespace {
 
 // What every request has: model, decoding, options. Image and task are the caller's.
 template <typename Proto>
-Status ReadCommon(const Proto& proto, Method method, bool candidates_allowed,
+Status ReadCommon(const Proto& proto, Task task, bool candidates_allowed,
                   const ParserOptions& options, TimePoint now, ParsedRequest* out) {
-  out->request.method = method;
+  out->request.task = task;
   out->request.arrival = now;
-  PG_RETURN_IF_ERROR(CheckModel(proto.model(), method, options));
+  PG_RETURN_IF_ERROR(CheckModel(proto.model(), task, options));
   PG_RETURN_IF_ERROR(ReadGenerationConfig(proto.generation_config(),
-                                          options.manifest->methods.at(method), candidates_allowed,
+                                          options.manifest->tasks.at(task), candidates_allowed,
                                           options, out));
   return ReadOptions(proto.options(), now, out);
 }
@@ -30,9 +30,9 @@ Status ReadRegion(const v1::NormalizedBox& box, Request* out) {
 
 // Detect and Segment.
 template <typename Proto>
-Status ReadObjectTask(Proto* proto, Method method, const ParserOptions& options, TimePoint now,
+Status ReadObjectTask(Proto* proto, Task task, const ParserOptions& options, TimePoint now,
                       ParsedRequest* out) {
-  PG_RETURN_IF_ERROR(ReadCommon(*proto, method, /*candidates_allowed=*/false, options, now, out));
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, task, /*candidates_allowed=*/false, options, now, out));
   PG_RETURN_IF_ERROR(
       ReadLabels(proto->labels(), options.manifest->limits.max_labels, &out->request));
   if (!v1::LabelMode_IsValid(proto->label_mode())) {
@@ -89,8 +89,8 @@ Status ReadMaskOptions(const v1::SegmentRequest& proto, ResponseOptions* out) {
 StatusOr<ParsedRequest> ParseRequest(v1::CaptionRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
   ParsedRequest out;
-  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kCaption, true, options, now, &out));
-  const MethodSpec& spec = options.manifest->methods.at(Method::kCaption);
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Task::kCaption, true, options, now, &out));
+  const TaskSpec& spec = options.manifest->tasks.at(Task::kCaption);
   PG_ASSIGN_OR_RETURN(out.request.language, ReadLanguage(proto->language_code(), spec));
   if (!v1::CaptionLength_IsValid(proto->length())) return UnknownEnum("length", proto->length());
   out.request.long_caption = proto->length() == v1::CAPTION_LENGTH_LONG;
@@ -106,8 +106,8 @@ StatusOr<ParsedRequest> ParseRequest(v1::CaptionRequest* proto, const ParserOpti
 StatusOr<ParsedRequest> ParseRequest(v1::AnswerRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
   ParsedRequest out;
-  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kAnswer, true, options, now, &out));
-  const MethodSpec& spec = options.manifest->methods.at(Method::kAnswer);
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Task::kAnswer, true, options, now, &out));
+  const TaskSpec& spec = options.manifest->tasks.at(Task::kAnswer);
   PG_ASSIGN_OR_RETURN(out.request.language, ReadLanguage(proto->language_code(), spec));
   if (proto->question().find_first_not_of(" \t\r\n") == std::string::npos) {
     return InvalidField("question", "", "", "is empty");
@@ -122,14 +122,14 @@ StatusOr<ParsedRequest> ParseRequest(v1::DetectRequest* proto, const ParserOptio
                                      TimePoint now) {
   ParsedRequest out;
   out.response.mask_format = v1::MASK_FORMAT_NONE;
-  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Method::kDetect, options, now, &out));
+  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Task::kDetect, options, now, &out));
   return out;
 }
 
 StatusOr<ParsedRequest> ParseRequest(v1::SegmentRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
   ParsedRequest out;
-  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Method::kSegment, options, now, &out));
+  PG_RETURN_IF_ERROR(ReadObjectTask(proto, Task::kSegment, options, now, &out));
   PG_RETURN_IF_ERROR(ReadMaskOptions(*proto, &out.response));
   return out;
 }
@@ -137,7 +137,7 @@ StatusOr<ParsedRequest> ParseRequest(v1::SegmentRequest* proto, const ParserOpti
 StatusOr<ParsedRequest> ParseRequest(v1::ReadTextRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
   ParsedRequest out;
-  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kRead, false, options, now, &out));
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Task::kRead, false, options, now, &out));
   PG_RETURN_IF_ERROR(TakeImage(proto->mutable_image(), "image", options, &out.request));
   return out;
 }
@@ -145,7 +145,7 @@ StatusOr<ParsedRequest> ParseRequest(v1::ReadTextRequest* proto, const ParserOpt
 StatusOr<ParsedRequest> ParseRequest(v1::GenerateRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
   ParsedRequest out;
-  PG_RETURN_IF_ERROR(ReadCommon(*proto, Method::kGenerate, true, options, now, &out));
+  PG_RETURN_IF_ERROR(ReadCommon(*proto, Task::kGenerate, true, options, now, &out));
   PG_RETURN_IF_ERROR(CheckTextSize(proto->prompt(), options));
   out.request.text = proto->prompt();
   PG_RETURN_IF_ERROR(TakeImages(proto->mutable_images(), options, &out.request));
@@ -154,56 +154,33 @@ StatusOr<ParsedRequest> ParseRequest(v1::GenerateRequest* proto, const ParserOpt
 
 StatusOr<ParsedRequest> ParseRequest(v1::StreamGenerateRequest* proto, const ParserOptions& options,
                                      TimePoint now) {
-  v1::TaskRequest* const task = proto->mutable_task();
-  const auto parse = [&]() -> StatusOr<ParsedRequest> {
-    switch (task->task_case()) {
-      case v1::TaskRequest::kCaption:
-        return ParseRequest(task->mutable_caption(), options, now);
-      case v1::TaskRequest::kAnswer:
-        return ParseRequest(task->mutable_answer(), options, now);
-      case v1::TaskRequest::kDetect:
-        return ParseRequest(task->mutable_detect(), options, now);
-      case v1::TaskRequest::kSegment:
-        return ParseRequest(task->mutable_segment(), options, now);
-      case v1::TaskRequest::kReadText:
-        return ParseRequest(task->mutable_read_text(), options, now);
-      case v1::TaskRequest::kGenerate:
-        return ParseRequest(task->mutable_generate(), options, now);
-      case v1::TaskRequest::TASK_NOT_SET:
-        break;
-    }
-    return InvalidField("task", "", "", "holds no task that this server knows");
+  v1::TaskRequest* const message = proto->mutable_task();
+  const auto parse = [&](auto* request, Task task) -> StatusOr<ParsedRequest> {
+    StatusOr<ParsedRequest> parsed = ParseRequest(request, options, now);
+    if (!parsed.ok()) return WithPathPrefix(parsed.status(), TaskPath(task));
+    parsed->response.omit_streamed_masks = proto->omit_streamed_masks();
+    return parsed;
   };
-  const char* const names[] = {"",
-                               "task.caption.",
-                               "task.answer.",
-                               "task.segment.",
-                               "task.detect.",
-                               "task.read_text.",
-                               "task.generate."};
-  StatusOr<ParsedRequest> parsed = parse();
-  if (!parsed.ok()) return WithPathPrefix(parsed.status(), names[task->task_case()]);
-  parsed->response.omit_streamed_masks = proto->omit_streamed_masks();
-  return parsed;
-}
-
-std::string TaskPath(Method method) {
-  switch (method) {
-    case Method::kCaption:
-      return "task.caption.";
-    case Method::kAnswer:
-      return "task.answer.";
-    case Method::kDetect:
-      return "task.detect.";
-    case Method::kSegment:
-      return "task.segment.";
-    case Method::kRead:
-      return "task.read_text.";
-    case Method::kGenerate:
+  switch (message->task_case()) {
+    case v1::TaskRequest::kCaption:
+      return parse(message->mutable_caption(), Task::kCaption);
+    case v1::TaskRequest::kAnswer:
+      return parse(message->mutable_answer(), Task::kAnswer);
+    case v1::TaskRequest::kDetect:
+      return parse(message->mutable_detect(), Task::kDetect);
+    case v1::TaskRequest::kSegment:
+      return parse(message->mutable_segment(), Task::kSegment);
+    case v1::TaskRequest::kReadText:
+      return parse(message->mutable_read_text(), Task::kRead);
+    case v1::TaskRequest::kGenerate:
+      return parse(message->mutable_generate(), Task::kGenerate);
+    case v1::TaskRequest::TASK_NOT_SET:
       break;
   }
-  return "task.generate.";
+  return InvalidField("task", "", "", "holds no task that this server knows");
 }
+
+std::string TaskPath(Task task) { return "task." + std::string(TraitsOf(task).field) + "."; }
 
 Status WithPathPrefix(const Status& status, const std::string& prefix) {
   if (status.ok()) return status;

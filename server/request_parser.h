@@ -60,7 +60,7 @@ StatusOr<ParsedRequest> ParseRequest(v1::StreamGenerateRequest* request,
                                      const ParserOptions& options, TimePoint now);
 
 // Where a streamed request holds a method's own: "task.caption.".
-std::string TaskPath(Method method);
+std::string TaskPath(Task task);
 // The error's field, seen from the request around it.
 Status WithPathPrefix(const Status& status, const std::string& prefix);
 

@@ -20,8 +20,6 @@ v1::FinishReason ToProto(FinishReason finish) {
       return v1::FINISH_REASON_TIME_BUDGET;
     case FinishReason::kMaxObjects:
       return v1::FINISH_REASON_MAX_OBJECTS;
-    case FinishReason::kRepetition:
-      return v1::FINISH_REASON_REPETITION;
     case FinishReason::kNone:
       break;
   }
@@ -235,18 +233,18 @@ Status ResponseBuilder::Build(const ResponseContext& context, RequestResult resu
 
 Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
                               v1::TaskResponse* response) const {
-  switch (context.method) {
-    case Method::kCaption:
+  switch (context.task) {
+    case Task::kCaption:
       return Build(context, std::move(result), response->mutable_caption());
-    case Method::kAnswer:
+    case Task::kAnswer:
       return Build(context, std::move(result), response->mutable_answer());
-    case Method::kDetect:
+    case Task::kDetect:
       return Build(context, std::move(result), response->mutable_detect());
-    case Method::kSegment:
+    case Task::kSegment:
       return Build(context, std::move(result), response->mutable_segment());
-    case Method::kRead:
+    case Task::kRead:
       return Build(context, std::move(result), response->mutable_read_text());
-    case Method::kGenerate:
+    case Task::kGenerate:
       break;
   }
   return Build(context, std::move(result), response->mutable_generate());
@@ -280,7 +278,7 @@ StatusOr<ResponseBuilder::Objects> ResponseBuilder::ObjectsOf(const ResponseCont
                                                               const SequenceResult& sequence,
                                                               const ImageInfo& image,
                                                               bool finished) const {
-  RegionParser parser(options_.manifest->tokens, {context.method == Method::kSegment});
+  RegionParser parser(options_.manifest->tokens, {context.task == Task::kSegment});
   for (const TokenId token : sequence.tokens) {
     parser.Append(token, options_.token_bytes ? options_.token_bytes(token) : std::string_view());
   }
@@ -289,7 +287,7 @@ StatusOr<ResponseBuilder::Objects> ResponseBuilder::ObjectsOf(const ResponseCont
   objects.num_dropped = parser.num_dropped();
   std::vector<int> codes;
   std::vector<std::pair<size_t, const ParsedObject*>> masked;  // index in `found`
-  const bool wants_mask = context.method != Method::kDetect && context.method != Method::kRead &&
+  const bool wants_mask = context.task != Task::kDetect && context.task != Task::kRead &&
                           context.options.mask_format != v1::MASK_FORMAT_NONE;
   for (const ParsedObject& parsed : parser.objects()) {
     v1::DetectedObject object = ObjectFields(parsed, sequence, image, context.labels);

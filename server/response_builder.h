@@ -22,7 +22,7 @@ namespace paligemma {
 // What the builder needs of the request once it has gone to the engine.
 struct ResponseContext {
   std::string request_id;
-  Method method = Method::kGenerate;
+  Task task = Task::kGenerate;
   std::vector<std::string> labels;
   bool separate_labels = false;
   bool sampled = false;  // so that the seed matters

@@ -47,8 +47,8 @@ MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   info.revision = model.manifest().revision;
   info.dtype = model.manifest().dtype;
   info.device = device.device;
-  for (const char* method : {"Caption", "Answer", "Detect", "Segment", "ReadText", "Generate"}) {
-    info.rpcs.push_back({"paligemma.v1.PaliGemmaService", method, "unary"});
+  for (const TaskTraits& traits : kTasks) {
+    info.rpcs.push_back({"paligemma.v1.PaliGemmaService", std::string(traits.name), "unary"});
   }
   info.rpcs.push_back({"paligemma.v1.PaliGemmaService", "StreamGenerate", "server_stream"});
   for (const char* method : {"ListModels", "GetModel"}) {

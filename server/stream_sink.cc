@@ -26,8 +26,7 @@ void StreamSink::OnPrepared(const std::vector<ImageInfo>& images) {
 }
 
 bool StreamSink::FindsObjects() const {
-  const Method method = session_->response_context().method;
-  return method == Method::kDetect || method == Method::kSegment;
+  return TraitsOf(session_->response_context().task).has_objects;
 }
 
 void StreamSink::OnDelta(RequestDelta delta) {
@@ -150,7 +149,7 @@ void StreamSink::OnDone(Status status, RequestResult result) {
   size_t bytes = 0;
   if (!failure_.ok()) status = failure_;
   if (status.ok()) status = SendResult(std::move(result), &bytes);
-  status = WithPathPrefix(status, TaskPath(session_->response_context().method));
+  status = WithPathPrefix(status, TaskPath(session_->response_context().task));
   if (!status.ok()) {
     CallSession::Outcome outcome = session_->Finish(status, bytes);
     call_->Finish(std::move(outcome.status), std::move(outcome.trailers));

@@ -15,10 +15,6 @@ namespace {
 constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
 constexpr std::int64_t kMaxManifestBytes = std::int64_t{16} << 20;
 
-// What the manifest calls a method.
-constexpr std::string_view kMethodKeys[kNumMethods] = {"caption", "answer", "detect",
-                                                       "segment", "read",   "generate"};
-
 bool IsHash(std::string_view text) {
   return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -165,8 +161,8 @@ void CheckTemplate(const JsonFields& fields, std::string_view name, const std::s
   }
 }
 
-void ReadTemplates(const JsonFields& fields, Method method, MethodSpec* spec) {
-  if (method == Method::kCaption) {
+void ReadTemplates(const JsonFields& fields, Task task, TaskSpec* spec) {
+  if (task == Task::kCaption) {
     const JsonFields prompts = fields.Object("prompts");
     spec->prompt = prompts.String("short");
     CheckTemplate(prompts, "short", spec->prompt, "");
@@ -174,17 +170,15 @@ void ReadTemplates(const JsonFields& fields, Method method, MethodSpec* spec) {
       spec->long_prompt = prompts.String("long");
       CheckTemplate(prompts, "long", *spec->long_prompt, "");
     }
-  } else if (method != Method::kGenerate) {
+  } else if (task != Task::kGenerate) {
     spec->prompt = fields.String("prompt");
-    const bool labels = method == Method::kDetect || method == Method::kSegment;
-    CheckTemplate(fields, "prompt", spec->prompt,
-                  method == Method::kAnswer ? "{question}" : (labels ? "{labels}" : ""));
+    CheckTemplate(fields, "prompt", spec->prompt, TraitsOf(task).placeholder);
   }
 }
 
-MethodSpec ReadMethod(const JsonFields& fields, Method method, const LimitSpec& limits) {
-  MethodSpec spec;
-  ReadTemplates(fields, method, &spec);
+TaskSpec ReadTask(const JsonFields& fields, Task task, const LimitSpec& limits) {
+  TaskSpec spec;
+  ReadTemplates(fields, task, &spec);
   if (fields.Has("languages")) spec.languages = fields.Strings("languages");
   if (fields.Has("label_separator")) spec.label_separator = fields.String("label_separator");
   spec.max_tokens = fields.Int("max_tokens", 1, std::max(limits.max_output_tokens, 1));
@@ -197,19 +191,20 @@ MethodSpec ReadMethod(const JsonFields& fields, Method method, const LimitSpec& 
   return spec;
 }
 
-std::map<Method, MethodSpec> ReadMethods(const JsonFields& fields, const LimitSpec& limits) {
-  std::map<Method, MethodSpec> methods;
+std::map<Task, TaskSpec> ReadTasks(const JsonFields& fields, const LimitSpec& limits) {
+  std::map<Task, TaskSpec> tasks;
   for (const std::string& key : fields.Keys()) {
-    const auto found = std::find(std::begin(kMethodKeys), std::end(kMethodKeys), key);
-    if (found == std::end(kMethodKeys)) {
+    const auto found = std::find_if(kTasks.begin(), kTasks.end(), [&](const TaskTraits& traits) {
+      return traits.manifest_key == key;
+    });
+    if (found == kTasks.end()) {
       fields.Fail(key, "is an unknown method");
       continue;
     }
-    const auto method = static_cast<Method>(found - std::begin(kMethodKeys));
-    methods[method] = ReadMethod(fields.Object(key), method, limits);
+    tasks[found->task] = ReadTask(fields.Object(key), found->task, limits);
   }
-  if (methods.empty()) fields.Fail("", "names no method");
-  return methods;
+  if (tasks.empty()) fields.Fail("", "names no method");
+  return tasks;
 }
 
 FileSpec ReadFile(const JsonFields& fields) {
@@ -254,14 +249,14 @@ void CheckAcross(const JsonFields& root, const Manifest& manifest) {
   if (!IsModelName(manifest.name)) {
     root.Fail("name", "\"" + manifest.name + "\" is not a lower-case label");
   }
-  const bool segment = manifest.Supports(Method::kSegment);
+  const bool segment = manifest.Supports(Task::kSegment);
   if (segment && !manifest.files.contains("mask_decoder.pt")) {
     root.Fail("methods.segment", "needs mask_decoder.pt in files");
   }
   if (segment && manifest.tokens.seg_count == 0) {
     root.Fail("methods.segment", "needs tokens.seg_count");
   }
-  if ((segment || manifest.Supports(Method::kDetect)) && manifest.tokens.loc_count == 0) {
+  if ((segment || manifest.Supports(Task::kDetect)) && manifest.tokens.loc_count == 0) {
     root.Fail(segment ? "methods.segment" : "methods.detect", "needs tokens.loc_count");
   }
   const Architecture& model = manifest.architecture;
@@ -291,7 +286,7 @@ Manifest ReadManifest(const JsonFields& root) {
   manifest.limits.max_input_tokens = limits.Int("max_input_tokens", 1);
   manifest.limits.max_output_tokens = limits.Int("max_output_tokens", 1);
   manifest.limits.max_labels = limits.Int("max_labels", 1);
-  manifest.methods = ReadMethods(root.Object("methods"), manifest.limits);
+  manifest.tasks = ReadTasks(root.Object("methods"), manifest.limits);
   manifest.files = ReadFiles(root.Object("files"));
   const JsonFields provenance = root.Object("provenance");
   manifest.provenance.source = provenance.String("source");
@@ -303,24 +298,6 @@ Manifest ReadManifest(const JsonFields& root) {
 }
 
 }  // namespace
-
-std::string_view MethodName(Method method) {
-  switch (method) {
-    case Method::kCaption:
-      return "Caption";
-    case Method::kAnswer:
-      return "Answer";
-    case Method::kDetect:
-      return "Detect";
-    case Method::kSegment:
-      return "Segment";
-    case Method::kRead:
-      return "ReadText";
-    case Method::kGenerate:
-      return "Generate";
-  }
-  return "";
-}
 
 StatusOr<Manifest> ParseManifest(std::string_view json) {
   const auto document = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);

@@ -14,17 +14,12 @@
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/base/task.h"
 #include "core/base/types.h"
 
 namespace paligemma {
 
 inline constexpr int kBundleFormat = 1;  // the newest format that this server reads
-
-enum class Method { kCaption, kAnswer, kDetect, kSegment, kRead, kGenerate };
-inline constexpr int kNumMethods = 6;
-
-// As in the public API: "Caption", "ReadText" and so on.
-std::string_view MethodName(Method method);
 
 struct VisionArchitecture {
   int hidden = 0, layers = 0, heads = 0, head_dim = 0, intermediate = 0, patch = 0;
@@ -60,7 +55,7 @@ struct TokenSpec {
   int vocab = 0;
 };
 
-struct MethodSpec {
+struct TaskSpec {
   // Templates with {lang}, {question}, {labels}. For kCaption `prompt` is the short one.
   std::string prompt;
   std::optional<std::string> long_prompt;  // kCaption only
@@ -98,22 +93,22 @@ struct Manifest {
   std::string window_mode;  // "none" or "hf"
   TokenSpec tokens;
   std::string dtype, quantization;
-  std::optional<Recipe> recipe;          // bundles of the first exporters have none
-  std::map<Method, MethodSpec> methods;  // a method that is missing is unsupported
+  std::optional<Recipe> recipe;    // bundles of the first exporters have none
+  std::map<Task, TaskSpec> tasks;  // a task that is missing is unsupported
   LimitSpec limits;
   std::map<std::string, FileSpec> files;
   Provenance provenance;
 
-  bool Supports(Method method) const { return methods.contains(method); }
-  // The most tokens that a request may ask for, and those of one that does not say.
-  // REQUIRES: Supports(method).
-  int MaxOutputTokens(Method method) const {
-    const int own = methods.at(method).max_tokens;
+  bool Supports(Task task) const { return tasks.contains(task); }
+  // Returns the most output tokens that a request for `task` may ask for. REQUIRES: Supports(task).
+  int MaxOutputTokens(Task task) const {
+    const int own = tasks.at(task).max_tokens;
     return own > 0 ? own : limits.max_output_tokens;
   }
-  int DefaultOutputTokens(Method method) const {
-    const int own = methods.at(method).default_tokens;
-    return own > 0 ? own : MaxOutputTokens(method);
+  // Returns the limit of output tokens for a request that names none. REQUIRES: Supports(task).
+  int DefaultOutputTokens(Task task) const {
+    const int own = tasks.at(task).default_tokens;
+    return own > 0 ? own : MaxOutputTokens(task);
   }
 };
 

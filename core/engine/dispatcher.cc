@@ -158,7 +158,7 @@ Status Dispatcher::CheckSpeed(const Cost& cost, const Request& request, Duration
   // With a time budget what is complete by then is an answer.
   if (request.deadline <= request.time_budget) {
     const SamplingParams& sampling = request.sampling;
-    const int tokens = sampling.ignore_eos ? sampling.max_tokens : sampling.min_tokens;
+    const int tokens = sampling.ignore_eos ? request.max_tokens.value_or(0) : sampling.min_tokens;
     own += load_.DecodeTime(std::max(0, tokens - 1));
   }
   if (own > left) return DeadlineStatus("admission");

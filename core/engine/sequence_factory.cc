@@ -29,7 +29,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
   PreparedSequences made;
   DeliveryRequest& delivery = made.delivery;
   RequestResult& result = delivery.result;
-  result.seed = request.seed_set ? request.sampling.seed : DrawSeed();
+  result.seed = request.seed.has_value() ? *request.seed : DrawSeed();
   result.images = std::move(prepared.image_infos);
   result.usage.num_images = static_cast<int>(prepared.images.size());
   result.usage.image_tokens = result.usage.num_images * prepared.tokens_per_image;
@@ -46,8 +46,8 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
       sequence->tokens_per_image = prepared.tokens_per_image;
       sequence->prompt = prompt.tokens;
       sequence->sampling = request.sampling;
-      sequence->sampling.max_tokens = prepared.max_tokens;
-      sequence->sampling.seed = SeedOf(result.seed, made.sequences.size());
+      sequence->max_tokens = prepared.max_tokens;
+      sequence->seed = SeedOf(result.seed, made.sequences.size());
       sequence->priority = request.priority;
       sequence->arrival = request.arrival;
       sequence->deadline = request.deadline;

@@ -64,7 +64,7 @@ std::string_view OutcomeOf(const Status& status, const RequestResult& result) {
 }  // namespace
 
 struct Metrics::Impl {
-  struct PerMethod {
+  struct PerTask {
     Histogram *first_token, *inter_token, *per_token, *duration;
     std::map<std::string_view, Counter*> finished;
   };
@@ -119,10 +119,9 @@ struct Metrics::Impl {
   }
 
   void AddRequests() {
-    for (int i = 0; i < kNumMethods; ++i) {
-      const auto method = static_cast<Method>(i);
-      const Labels labels = {{"model", model}, {"method", std::string(MethodName(method))}};
-      PerMethod& entry = methods[method];
+    for (const TaskTraits& traits : kTasks) {
+      const Labels labels = {{"model", model}, {"method", std::string(traits.name)}};
+      PerTask& entry = tasks[traits.task];
       entry.first_token =
           &AddHistogram("paligemma_time_to_first_token_seconds", "Arrival to first output token",
                         kFirstTokenSeconds, labels);
@@ -206,7 +205,7 @@ struct Metrics::Impl {
   std::string dtype;
   prometheus::Registry registry;
   prometheus::Gauge *waiting, *running, *kv_usage, *adapters;
-  std::map<Method, PerMethod> methods;
+  std::map<Task, PerTask> tasks;
   std::map<std::string_view, Histogram*> phases;
   std::array<Counter*, kRejections.size()> rejected{};
   Histogram *request_prompt_tokens, *request_output_tokens;
@@ -219,9 +218,9 @@ struct Metrics::Impl {
 Metrics::Metrics(const MetricsInfo& info) : impl_(std::make_unique<Impl>(info)) {}
 Metrics::~Metrics() = default;
 
-void Metrics::RequestFinished(Method method, const Status& status, const RequestResult& result) {
+void Metrics::RequestFinished(Task task, const Status& status, const RequestResult& result) {
   const std::string_view outcome = OutcomeOf(status, result);
-  Impl::PerMethod& entry = impl_->methods.at(method);
+  Impl::PerTask& entry = impl_->tasks.at(task);
   entry.finished.at(outcome)->Increment();
   const RequestTiming& timing = result.timing;
   entry.duration->Observe(Seconds(timing.total));
@@ -247,8 +246,8 @@ void Metrics::RequestRejected(Rejection rejection) {
   impl_->rejected[static_cast<std::size_t>(rejection)]->Increment();
 }
 
-void Metrics::TokensDelivered(Method method, Duration since_last, int num_tokens) {
-  Histogram& histogram = *impl_->methods.at(method).inter_token;
+void Metrics::TokensDelivered(Task task, Duration since_last, int num_tokens) {
+  Histogram& histogram = *impl_->tasks.at(task).inter_token;
   for (int i = 0; i < num_tokens; ++i) histogram.Observe(Seconds(since_last) / num_tokens);
 }
 

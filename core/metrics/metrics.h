@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/base/task.h"
 #include "core/request/engine_observer.h"
 #include "core/request/request.h"
 
@@ -53,11 +54,11 @@ class Metrics final : public EngineObserver {
   ~Metrics() override;
 
   // A request that the engine accepted has ended.
-  void RequestFinished(Method method, const Status& status, const RequestResult& result);
+  void RequestFinished(Task task, const Status& status, const RequestResult& result);
   // A request that never was accepted.
   void RequestRejected(Rejection rejection);
   // Time between two deliveries of one stream, divided by the tokens of the later.
-  void TokensDelivered(Method method, Duration since_last, int num_tokens);
+  void TokensDelivered(Task task, Duration since_last, int num_tokens);
 
   // `service` and `method` as in MetricsInfo::rpcs; `code` is gRPC's number.
   void RpcStarted(std::string_view service, std::string_view method);

@@ -105,8 +105,8 @@ SamplingInputs BuildSamplingInputs(const Batch& batch, int vocab,
                                              mask_line,
                                              seen_line,
                                              /*forced=*/-1,
-                                             static_cast<int>(wanted.seed & 0xffffffffu),
-                                             static_cast<int>(wanted.seed >> 32),
+                                             static_cast<int>(row.sequence->seed & 0xffffffffu),
+                                             static_cast<int>(row.sequence->seed >> 32),
                                              row.output_index,
                                              0};
     params = std::copy(row_params.begin(), row_params.end(), params);

@@ -247,7 +247,7 @@ Status TorchScriptRunner::WarmUp() {
   sequence.tokens_per_image = manifest.image.tokens;
   sequence.prompt = {manifest.tokens.bos, manifest.tokens.newline};
   sequence.output = {manifest.tokens.bos, manifest.tokens.bos};
-  sequence.sampling.max_tokens = 3;
+  sequence.max_tokens = 3;
   const int positions = sequence.num_prompt_tokens() + 2;
   BatchRow row;
   row.sequence = &sequence;

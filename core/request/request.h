@@ -12,21 +12,21 @@
 
 #include "core/base/clock.h"
 #include "core/base/status.h"
+#include "core/base/task.h"
 #include "core/base/types.h"
 #include "core/bundle/manifest.h"
 #include "core/request/image.h"
 
 namespace paligemma {
 
+// How each token of a sequence is chosen.
 struct SamplingParams {
-  int max_tokens = 0;  // of output; > 0 once the method's default is filled in
   int min_tokens = 0;
   float temperature = 0;  // 0: greedy
   float top_p = 1;
   float min_p = 0;
   int top_k = 0;  // 0: off
   float repetition_penalty = 1;
-  std::uint64_t seed = 0;
   int logprobs = -1;  // alternatives to report at each place; -1: no log-probabilities at all
   bool ignore_eos = false;
 };
@@ -38,7 +38,7 @@ struct Box {  // normalized to [0, 1]
 };
 
 struct Request {
-  Method method = Method::kGenerate;
+  Task task = Task::kGenerate;
   std::string id;  // x-request-id
   std::vector<ImageInput> images;
   std::string text;                 // the question, or Generate's raw prompt
@@ -48,8 +48,8 @@ struct Request {
   bool long_caption = false;
   std::optional<Box> region;  // Caption
   SamplingParams sampling;
-  bool max_tokens_set = false;  // else the method's default is used
-  bool seed_set = false;
+  std::optional<int> max_tokens;      // of output; unset: the default of the task
+  std::optional<std::uint64_t> seed;  // unset: a seed is drawn
   int num_candidates = 1;
   std::vector<std::string> stop_sequences;
   int max_objects = 0;  // 0: no limit
@@ -60,7 +60,14 @@ struct Request {
   bool use_cache = true;
 };
 
-enum class FinishReason { kNone, kStop, kMaxTokens, kTimeBudget, kMaxObjects, kRepetition };
+// Returns how many tokens each sequence of the request may have.
+// REQUIRES: manifest.Supports(request.task).
+inline int MaxTokensOf(const Request& request, const Manifest& manifest) {
+  return request.max_tokens.has_value() ? *request.max_tokens
+                                        : manifest.DefaultOutputTokens(request.task);
+}
+
+enum class FinishReason { kNone, kStop, kMaxTokens, kTimeBudget, kMaxObjects };
 
 struct TokenAlternative {
   TokenId token = 0;

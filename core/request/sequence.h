@@ -4,6 +4,7 @@
 #ifndef CORE_REQUEST_SEQUENCE_H_
 #define CORE_REQUEST_SEQUENCE_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "core/base/clock.h"
@@ -23,6 +24,8 @@ struct Sequence {
   std::vector<TokenId> prompt;
 
   SamplingParams sampling;
+  int max_tokens = 0;      // of output
+  std::uint64_t seed = 0;  // of this sequence alone
   Priority priority = Priority::kNormal;
   TimePoint arrival{};
   TimePoint deadline = kNoDeadline;
@@ -36,7 +39,7 @@ struct Sequence {
   int num_prompt_tokens() const { return num_image_tokens() + static_cast<int>(prompt.size()); }
   // Positions that the sequence can ever need in the KV cache; the last token is sampled, never
   // fed.
-  int max_positions() const { return num_prompt_tokens() + sampling.max_tokens - 1; }
+  int max_positions() const { return num_prompt_tokens() + max_tokens - 1; }
 };
 
 }  // namespace paligemma

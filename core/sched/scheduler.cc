@@ -22,7 +22,7 @@ bool Scheduler::FitsEver(const Sequence& sequence) const {
 
 void Scheduler::Add(std::unique_ptr<Sequence> sequence, TimePoint now) {
   PG_CHECK(FitsEver(*sequence)) << "sequence " << sequence->id << " can never run";
-  PG_CHECK(sequence->sampling.max_tokens > 0) << "sequence " << sequence->id << " wants no token";
+  PG_CHECK(sequence->max_tokens > 0) << "sequence " << sequence->id << " wants no token";
   auto entry = std::make_unique<Entry>();
   const int priority = static_cast<int>(sequence->priority);
   entry->key = {sequence->arrival - options_.ageing * priority, sequence->id};
@@ -115,7 +115,7 @@ bool Scheduler::Admits(const Entry& entry, const Batch& batch) const {
 }
 
 bool Scheduler::CanDecode(const Entry& entry) const {
-  return entry.num_output() + entry.in_flight < entry.sequence->sampling.max_tokens;
+  return entry.num_output() + entry.in_flight < entry.sequence->max_tokens;
 }
 
 void Scheduler::PlanDecode(Batch* batch, int* num_preempted) {

@@ -7,8 +7,8 @@
 
 #include <string>
 
+#include "core/base/utf8.h"
 #include "core/text/tokenizer.h"
-#include "core/text/utf8.h"
 
 namespace paligemma {
 

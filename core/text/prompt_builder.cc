@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <set>
 
-#include "core/text/utf8.h"
+#include "core/base/utf8.h"
 
 namespace paligemma {
 namespace {
@@ -70,13 +70,13 @@ Status CheckRegion(const Box& region) {
 
 Status PromptBuilder::MethodUnsupported(std::string_view method, std::string_view problem) const {
   std::vector<std::string> supported;
-  for (const auto& [each, spec] : manifest_.methods) supported.emplace_back(MethodName(each));
+  for (const auto& [each, spec] : manifest_.tasks) supported.emplace_back(TaskName(each));
   return Status(StatusCode::kFailedPrecondition, Reason::kMethodUnsupported,
                 std::string(method) + ": " + std::string(problem),
                 {{"method", std::string(method)}, {"supported", Join(supported, ",")}});
 }
 
-Status PromptBuilder::CheckLanguage(const MethodSpec& spec, const std::string& language) const {
+Status PromptBuilder::CheckLanguage(const TaskSpec& spec, const std::string& language) const {
   // A template without {lang} cannot be asked for another language than it was tuned with.
   const std::vector<std::string> supported =
       spec.languages.empty() ? std::vector<std::string>{"en"} : spec.languages;
@@ -116,7 +116,7 @@ Status PromptBuilder::CheckLabels(const std::vector<std::string>& labels) const 
 }
 
 StatusOr<std::string> PromptBuilder::CaptionText(const Request& request,
-                                                 const MethodSpec& spec) const {
+                                                 const TaskSpec& spec) const {
   if (request.long_caption && !spec.long_prompt) {
     return MethodUnsupported("Caption", "the model was not tuned for long captions");
   }
@@ -139,19 +139,19 @@ StatusOr<std::string> PromptBuilder::CaptionText(const Request& request,
 }
 
 StatusOr<std::vector<std::string>> PromptBuilder::Texts(const Request& request,
-                                                        const MethodSpec& spec) const {
-  switch (request.method) {
-    case Method::kCaption: {
+                                                        const TaskSpec& spec) const {
+  switch (request.task) {
+    case Task::kCaption: {
       PG_ASSIGN_OR_RETURN(std::string text, CaptionText(request, spec));
       return std::vector<std::string>{std::move(text)};
     }
-    case Method::kAnswer:
+    case Task::kAnswer:
       PG_RETURN_IF_ERROR(ValidateUtf8(request.text, "question"));
       if (IsBlank(request.text)) return InvalidField("question", "", "", "is empty");
       return std::vector<std::string>{
           Fill(spec.prompt, request.language, "{question}", request.text)};
-    case Method::kDetect:
-    case Method::kSegment: {
+    case Task::kDetect:
+    case Task::kSegment: {
       PG_RETURN_IF_ERROR(CheckLabels(request.labels));
       if (!request.separate_labels) {
         return std::vector<std::string>{Fill(spec.prompt, request.language, "{labels}",
@@ -163,9 +163,9 @@ StatusOr<std::vector<std::string>> PromptBuilder::Texts(const Request& request,
       }
       return texts;
     }
-    case Method::kRead:
+    case Task::kRead:
       return std::vector<std::string>{Fill(spec.prompt, request.language, "", "")};
-    case Method::kGenerate:
+    case Task::kGenerate:
       PG_RETURN_IF_ERROR(ValidateUtf8(request.text, "prompt"));
       return std::vector<std::string>{request.text};
   }
@@ -174,8 +174,8 @@ StatusOr<std::vector<std::string>> PromptBuilder::Texts(const Request& request,
 
 StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text) const {
   while (text.ends_with('\n')) text.pop_back();
-  const bool locations = request.method == Method::kGenerate ||
-                         (request.method == Method::kCaption && request.region.has_value());
+  const bool locations = request.task == Task::kGenerate ||
+                         (request.task == Task::kCaption && request.region.has_value());
   PG_ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, locations
                                                              ? tokenizer_.EncodeWithLocations(text)
                                                              : tokenizer_.EncodePlain(text));
@@ -198,7 +198,7 @@ StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text)
   if (input > manifest_.limits.max_input_tokens) {
     return too_long(input, manifest_.limits.max_input_tokens, "images and prompt");
   }
-  const std::int64_t positions = input + std::max(request.sampling.max_tokens, 1) - 1;
+  const std::int64_t positions = input + std::max(MaxTokensOf(request, manifest_), 1) - 1;
   // The last row has position max_positions - 1.
   const int limit = manifest_.architecture.max_positions - manifest_.architecture.first_position;
   if (positions > limit) {
@@ -208,13 +208,12 @@ StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text)
 }
 
 StatusOr<std::vector<Prompt>> PromptBuilder::Build(const Request& request) const {
-  const auto found = manifest_.methods.find(request.method);
-  if (found == manifest_.methods.end()) {
-    return MethodUnsupported(MethodName(request.method), "the model was not tuned for this method");
+  const auto found = manifest_.tasks.find(request.task);
+  if (found == manifest_.tasks.end()) {
+    return MethodUnsupported(TaskName(request.task), "the model was not tuned for this method");
   }
-  const MethodSpec& spec = found->second;
-  const bool has_language = request.method == Method::kCaption ||
-                            request.method == Method::kAnswer || !spec.languages.empty();
+  const TaskSpec& spec = found->second;
+  const bool has_language = TraitsOf(request.task).has_language || !spec.languages.empty();
   if (has_language) PG_RETURN_IF_ERROR(CheckLanguage(spec, request.language));
   PG_ASSIGN_OR_RETURN(const std::vector<std::string> texts, Texts(request, spec));
   std::vector<Prompt> prompts;

@@ -28,15 +28,15 @@ class PromptBuilder {
   // a "{lang}" in a question stays a "{lang}". Errors: METHOD_UNSUPPORTED (also for a long caption
   // or a region that the model was not tuned for), LANGUAGE_UNSUPPORTED, FIELD_INVALID (text that
   // is not UTF-8 or empty, labels, region), PROMPT_TOO_LONG (images and prompt against
-  // limits.max_input_tokens; and those with sampling.max_tokens against max_positions).
+  // limits.max_input_tokens; and those with the output against max_positions).
   StatusOr<std::vector<Prompt>> Build(const Request& request) const;
 
  private:
-  Status CheckLanguage(const MethodSpec& spec, const std::string& language) const;
+  Status CheckLanguage(const TaskSpec& spec, const std::string& language) const;
   Status CheckLabels(const std::vector<std::string>& labels) const;
-  StatusOr<std::string> CaptionText(const Request& request, const MethodSpec& spec) const;
+  StatusOr<std::string> CaptionText(const Request& request, const TaskSpec& spec) const;
   // The filled templates, before encoding.
-  StatusOr<std::vector<std::string>> Texts(const Request& request, const MethodSpec& spec) const;
+  StatusOr<std::vector<std::string>> Texts(const Request& request, const TaskSpec& spec) const;
   StatusOr<Prompt> Encode(const Request& request, std::string text) const;
   Status MethodUnsupported(std::string_view method, std::string_view problem) const;
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/text/utf8.h"
+#include "core/base/utf8.h"
 
 namespace paligemma {
 namespace {

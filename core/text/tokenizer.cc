@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "core/text/utf8.h"
+#include "core/base/utf8.h"
 
 namespace paligemma {
 namespace {

@@ -62,15 +62,15 @@ std::unique_ptr<Sequence> MakeSequence(const Json& request, const Manifest& mani
   sequence->prompt = request.at("prompt").get<std::vector<TokenId>>();
   sequence->output = request.value("output", std::vector<TokenId>());
   sequence->eos = manifest.tokens.eos;
+  sequence->max_tokens = request.value("max_tokens", 1);
+  sequence->seed = request.value("seed", std::uint64_t{0});
   SamplingParams& sampling = sequence->sampling;
-  sampling.max_tokens = request.value("max_tokens", 1);
   sampling.min_tokens = request.value("min_tokens", 0);
   sampling.temperature = request.value("temperature", 0.0f);
   sampling.top_p = request.value("top_p", 1.0f);
   sampling.min_p = request.value("min_p", 0.0f);
   sampling.top_k = request.value("top_k", 0);
   sampling.repetition_penalty = request.value("repetition_penalty", 1.0f);
-  sampling.seed = request.value("seed", std::uint64_t{0});
   sampling.logprobs = request.value("logprobs", -1);
   return sequence;
 }

@@ -145,7 +145,7 @@ class TextProbe {
   // {text} -> {ids}: the whole prefix of Generate.
   Json Prompt(const Json& request) const {
     Request generate;
-    generate.method = Method::kGenerate;
+    generate.task = Task::kGenerate;
     generate.text = request.at("text");
     const auto prompts = prompts_.Build(generate);
     return prompts.ok() ? Json{{"ids", prompts->front().tokens}} : Error(prompts.status());

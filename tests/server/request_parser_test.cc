@@ -74,15 +74,14 @@ TEST_F(RequestParserTest, EveryFieldArrives) {
   const Request& out = parsed->request;
   EXPECT_EQ(out.text, "a prompt");
   EXPECT_EQ(out.images.at(0).encoded, "bytes");
-  EXPECT_EQ(out.sampling.max_tokens, 20);
-  EXPECT_TRUE(out.max_tokens_set);
+  EXPECT_EQ(out.max_tokens, 20);
   EXPECT_EQ(out.sampling.min_tokens, 2);
   EXPECT_FLOAT_EQ(out.sampling.temperature, 0.7f);
   EXPECT_FLOAT_EQ(out.sampling.top_p, 0.9f);
   EXPECT_EQ(out.sampling.top_k, 5);
   EXPECT_FLOAT_EQ(out.sampling.repetition_penalty, 1.1f);
   EXPECT_THAT(out.stop_sequences, ::testing::ElementsAre("stop"));
-  EXPECT_EQ(out.sampling.seed, 42u);
+  EXPECT_EQ(out.seed, 42u);
   EXPECT_EQ(out.num_candidates, 3);
   EXPECT_EQ(out.sampling.logprobs, 2);
   EXPECT_TRUE(parsed->response.logprobs_asked);
@@ -95,8 +94,9 @@ TEST_F(RequestParserTest, EveryFieldArrives) {
 TEST_F(RequestParserTest, DefaultsAreTheMethods) {
   const auto parsed = Parse(GoodGenerate());
   ASSERT_TRUE(parsed.ok());
-  EXPECT_EQ(parsed->request.sampling.max_tokens, 16);
-  EXPECT_FALSE(parsed->request.max_tokens_set);
+  EXPECT_FALSE(parsed->request.max_tokens.has_value());
+  EXPECT_EQ(MaxTokensOf(parsed->request, manifest_), 16);
+  EXPECT_FALSE(parsed->request.seed.has_value());
   EXPECT_EQ(parsed->request.sampling.logprobs, -1);
   EXPECT_EQ(parsed->request.time_budget, kNoDeadline);
 }

@@ -57,7 +57,7 @@ class ResponseBuilderTest : public ::testing::Test {
 };
 
 TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
-  context_.method = Method::kGenerate;
+  context_.task = Task::kGenerate;
   for (const float logprob : {-3.0f, -1.0f, -2.0f}) {
     SequenceResult& sequence = AddSequence();
     sequence.text = std::to_string(logprob);
@@ -81,7 +81,7 @@ TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
 }
 
 TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
-  context_.method = Method::kCaption;
+  context_.task = Task::kCaption;
   context_.sampled = true;
   AddSequence(FinishReason::kMaxTokens).text = "words";
   result_.seed = 7;
@@ -104,7 +104,7 @@ TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
 }
 
 TEST_F(ResponseBuilderTest, BoxesAndScores) {
-  context_.method = Method::kDetect;
+  context_.task = Task::kDetect;
   context_.labels = {"B", "a"};
   AddObject({0, 512, 1023, 1023}, 'b', -0.5f, false, &AddSequence());
   v1::DetectResponse response;
@@ -125,7 +125,7 @@ TEST_F(ResponseBuilderTest, BoxesAndScores) {
 }
 
 TEST_F(ResponseBuilderTest, ACutAnswerProvesNoAbsence) {
-  context_.method = Method::kDetect;
+  context_.task = Task::kDetect;
   context_.labels = {"a", "b"};
   AddObject({0, 0, 10, 10}, 'a', 0, false, &AddSequence(FinishReason::kMaxTokens));
   v1::DetectResponse response;
@@ -134,7 +134,7 @@ TEST_F(ResponseBuilderTest, ACutAnswerProvesNoAbsence) {
 }
 
 TEST_F(ResponseBuilderTest, LowScoresAreDroppedAndCounted) {
-  context_.method = Method::kDetect;
+  context_.task = Task::kDetect;
   context_.options.min_score = 0.5f;
   SequenceResult& sequence = AddSequence();
   AddObject({0, 0, 10, 10}, 'a', -0.1f, false, &sequence);
@@ -147,7 +147,7 @@ TEST_F(ResponseBuilderTest, LowScoresAreDroppedAndCounted) {
 }
 
 TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
-  context_.method = Method::kSegment;
+  context_.task = Task::kSegment;
   AddObject({0, 0, 512, 512}, 'a', 0, true, &AddSequence());
   for (const auto& [format, expected] : {std::pair(v1::MASK_FORMAT_PNG, v1::Mask::kPng),
                                          {v1::MASK_FORMAT_RLE, v1::Mask::kRle},
@@ -173,7 +173,7 @@ TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
 }
 
 TEST_F(ResponseBuilderTest, WithoutASequenceItIsAnInternalError) {
-  context_.method = Method::kGenerate;
+  context_.task = Task::kGenerate;
   v1::GenerateResponse response;
   EXPECT_EQ(builder_.Build(context_, result_, &response).reason(), Reason::kInternal);
 }

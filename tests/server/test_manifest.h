@@ -31,14 +31,14 @@ inline Manifest TestManifest() {
   manifest.limits.max_input_tokens = 64;
   manifest.limits.max_output_tokens = 128;
   manifest.limits.max_labels = 4;
-  MethodSpec spec;
+  TaskSpec spec;
   spec.default_tokens = 16;
   spec.max_tokens = 64;
   spec.languages = {"en", "de"};
   spec.prompt = "caption {lang}";
-  for (const Method method :
-       {Method::kCaption, Method::kAnswer, Method::kDetect, Method::kSegment, Method::kGenerate}) {
-    manifest.methods[method] = spec;
+  for (const Task task :
+       {Task::kCaption, Task::kAnswer, Task::kDetect, Task::kSegment, Task::kGenerate}) {
+    manifest.tasks[task] = spec;
   }
   return manifest;  // without ReadText
 }

@@ -45,7 +45,7 @@ class WatchdogTest : public ServerTest {
   std::shared_ptr<FakeSink> Submit() {
     Request request;
     request.text = "a prompt";
-    request.sampling.max_tokens = 3;
+    request.max_tokens = 3;
     auto sink = std::make_shared<FakeSink>();
     PG_CHECK(dispatcher_.Submit(std::move(request), sink).ok()) << "refused";
     return sink;

@@ -42,7 +42,7 @@ class FakePreprocessor final : public Preprocessor {
     prepared.image_infos.resize(request.images.size());
     prepared.tokens_per_image = 6;
     prepared.eos = FakeModelRunner::kEos;
-    prepared.max_tokens = request.sampling.max_tokens;
+    prepared.max_tokens = request.max_tokens.value_or(0);
     return prepared;
   }
 

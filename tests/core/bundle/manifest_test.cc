@@ -86,12 +86,12 @@ TEST(ManifestTest, ReadsEveryField) {
   EXPECT_EQ(manifest->image.resampling, Resampling::kBilinear);
   EXPECT_EQ(manifest->image.padding, Padding::kPadWhite);
   EXPECT_EQ(manifest->tokens.seg_first, 1536);
-  EXPECT_EQ(manifest->methods.at(Method::kCaption).long_prompt, "describe {lang}");
-  EXPECT_EQ(manifest->methods.at(Method::kDetect).label_separator, " ; ");
-  EXPECT_EQ(manifest->methods.at(Method::kSegment).label_separator, ";");
+  EXPECT_EQ(manifest->tasks.at(Task::kCaption).long_prompt, "describe {lang}");
+  EXPECT_EQ(manifest->tasks.at(Task::kDetect).label_separator, " ; ");
+  EXPECT_EQ(manifest->tasks.at(Task::kSegment).label_separator, ";");
   EXPECT_EQ(manifest->files.at("vision.pt").size, 5);
   EXPECT_EQ(manifest->provenance.license, "CC0-1.0");
-  EXPECT_TRUE(manifest->Supports(Method::kRead));
+  EXPECT_TRUE(manifest->Supports(Task::kRead));
 }
 
 TEST(ManifestTest, ARecipeNamesAKnownEncodingForEachPartOrIsMissing) {

@@ -32,7 +32,7 @@ void Client(Dispatcher* dispatcher, int seed, std::atomic<int>* right) {
     Request request;
     request.text = text;
     request.images.resize(random() % 2);
-    request.sampling.max_tokens = max_tokens;
+    request.max_tokens = max_tokens;
     request.num_candidates = 1 + static_cast<int>(random() % 2);
     request.priority = static_cast<Priority>(random() % 3);
     const bool hurried = random() % 5 == 0;

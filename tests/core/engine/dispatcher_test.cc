@@ -28,7 +28,7 @@ Request Ask(const std::string& text, int max_tokens = kMaxTokens) {
   Request request;
   request.text = text;
   request.images.resize(1);
-  request.sampling.max_tokens = max_tokens;
+  request.max_tokens = max_tokens;
   return request;
 }
 

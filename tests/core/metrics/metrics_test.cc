@@ -53,7 +53,7 @@ TEST(MetricsTest, AFinishedRequestCountsOnceUnderItsReason) {
   RequestResult result;
   result.usage.output_tokens = 5;
   result.sequences.emplace_back().finish = FinishReason::kStop;
-  metrics.RequestFinished(Method::kCaption, OkStatus(), result);
+  metrics.RequestFinished(Task::kCaption, OkStatus(), result);
   const std::string text = metrics.ExportText({});
   EXPECT_THAT(text, HasSubstr("\npaligemma_output_tokens_total 5"));
   EXPECT_THAT(text, HasSubstr("reason=\"stop\"} 1"));
@@ -63,8 +63,8 @@ TEST(MetricsTest, TokensOfAnAnswerThatCameTooLateAreCountedAsWaste) {
   Metrics metrics(Info());
   RequestResult result;
   result.usage.output_tokens = 5;
-  metrics.RequestFinished(Method::kCaption, DeadlineStatus("decode"), result);
-  metrics.RequestFinished(Method::kCaption, CancelledStatus("decode"), result);
+  metrics.RequestFinished(Task::kCaption, DeadlineStatus("decode"), result);
+  metrics.RequestFinished(Task::kCaption, CancelledStatus("decode"), result);
   const std::string text = metrics.ExportText({});
   EXPECT_THAT(text, HasSubstr("\npaligemma_deadline_exceeded_tokens_total 5\n"));
   EXPECT_THAT(text, HasSubstr("reason=\"deadline\"} 1"));
@@ -83,7 +83,7 @@ TEST(MetricsTest, NothingIsLostWhileManyThreadsCountAndOneScrapes) {
       for (int k = 0; k < kEach; ++k) {
         metrics.RpcStarted("paligemma.v1.PaliGemmaService", "Caption");
         metrics.OnStep({.prefill = k % 2 == 0, .num_rows = 1, .num_tokens = 1});
-        metrics.RequestFinished(Method::kCaption, OkStatus(), result);
+        metrics.RequestFinished(Task::kCaption, OkStatus(), result);
       }
     });
   }

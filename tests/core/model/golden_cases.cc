@@ -94,7 +94,7 @@ std::unique_ptr<Sequence> MakeSequence(const GoldenCase& golden, const Manifest&
   sequence->images = {golden.image};
   sequence->tokens_per_image = manifest.image.tokens;
   sequence->prompt = golden.prompt_ids;
-  sequence->sampling.max_tokens = golden.max_tokens;
+  sequence->max_tokens = golden.max_tokens;
   sequence->eos = manifest.tokens.eos;
   return sequence;
 }
@@ -162,7 +162,7 @@ void Driver::Run(std::vector<Sequence*> sequences) {
     Step(sequences);
     std::erase_if(sequences, [](const Sequence* sequence) {
       return sequence->output.back() == sequence->eos ||
-             static_cast<int>(sequence->output.size()) >= sequence->sampling.max_tokens;
+             static_cast<int>(sequence->output.size()) >= sequence->max_tokens;
     });
   }
 }

@@ -113,12 +113,12 @@ TEST_F(RunnerTest, NeighboursChangeNoToken) {
         joined.push_back(sequences.back().get());
         std::erase_if(joined, [](const Sequence* s) {
           return !s->output.empty() &&
-                 (s->output.back() == s->eos || std::ssize(s->output) >= s->sampling.max_tokens);
+                 (s->output.back() == s->eos || std::ssize(s->output) >= s->max_tokens);
         });
         driver.Step(joined);
       }
       std::erase_if(joined, [](const Sequence* s) {
-        return s->output.back() == s->eos || std::ssize(s->output) >= s->sampling.max_tokens;
+        return s->output.back() == s->eos || std::ssize(s->output) >= s->max_tokens;
       });
       driver.Run(joined);
       for (std::size_t k = 0; k < order.size(); ++k) {
@@ -139,12 +139,12 @@ TEST_F(RunnerTest, APreemptedSequenceGoesOnWithTheSameTokens) {
       const auto neighbour = MakeSequence(set.cases[(i + 1) % set.cases.size()], set.manifest);
       const int steps = 1 + static_cast<int>(i) % 7;
       for (int step = 0; step < steps && Text(*sequence).size() == sequence->output.size() &&
-                         std::ssize(sequence->output) < sequence->sampling.max_tokens;
+                         std::ssize(sequence->output) < sequence->max_tokens;
            ++step) {
         driver.Step({sequence.get()});
       }
       if (sequence->output.back() != sequence->eos &&
-          std::ssize(sequence->output) < sequence->sampling.max_tokens) {
+          std::ssize(sequence->output) < sequence->max_tokens) {
         driver.Preempt(sequence.get());
         driver.Run({sequence.get(), neighbour.get()});
       }
@@ -255,7 +255,7 @@ TEST_F(RunnerTest, SamplingRepeatsWithItsSeedInAnyBatch) {
     sequence->sampling.temperature = 2;
     sequence->sampling.top_k = 50;
     sequence->sampling.top_p = 0.95f;
-    sequence->sampling.seed = seed;
+    sequence->seed = seed;
     return sequence;
   };
   const auto alone = sampled(std::uint64_t{7} << 32 | 5);

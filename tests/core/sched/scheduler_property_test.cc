@@ -35,14 +35,13 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
     sequence->images.resize(Pick(0, 2));
     sequence->tokens_per_image = 6;
     for (int i = Pick(2, 12); i > 0; --i) sequence->prompt.push_back(Pick(2, 200));
-    sequence->sampling.max_tokens = Pick(1, 40);
+    sequence->max_tokens = Pick(1, 40);
     sequence->sampling.ignore_eos = false;
     sequence->priority = static_cast<Priority>(Pick(0, 2));
     sequence->arrival = now_;
     if (Pick(0, 9) == 0) sequence->deadline = now_ + std::chrono::milliseconds(Pick(1, 60));
     if (Pick(0, 9) == 0) sequence->time_budget = now_ + std::chrono::milliseconds(Pick(1, 60));
-    expected_[sequence->id] =
-        FakeModelRunner::Alone(sequence->prompt, sequence->sampling.max_tokens);
+    expected_[sequence->id] = FakeModelRunner::Alone(sequence->prompt, sequence->max_tokens);
     ASSERT_TRUE(scheduler_.FitsEver(*sequence));
     scheduler_.Add(std::move(sequence), now_);
   }

@@ -37,7 +37,7 @@ class SchedulerTest : public ::testing::Test {
     sequence->prompt.assign(prompt, 5);
     sequence->images.resize(num_images);
     sequence->tokens_per_image = 1;
-    sequence->sampling.max_tokens = max_tokens;
+    sequence->max_tokens = max_tokens;
     sequence->priority = priority;
     sequence->arrival = now_;
     scheduler_->Add(std::move(sequence), now_);
@@ -154,9 +154,9 @@ TEST_F(SchedulerTest, KnowsWhatCanNeverFit) {
   Make(/*num_blocks=*/2);
   Sequence sequence;
   sequence.prompt.assign(4, 5);
-  sequence.sampling.max_tokens = 5;
+  sequence.max_tokens = 5;
   EXPECT_TRUE(scheduler_->FitsEver(sequence));  // 8 positions: the last token is not fed
-  sequence.sampling.max_tokens = 6;
+  sequence.max_tokens = 6;
   EXPECT_FALSE(scheduler_->FitsEver(sequence));
 }
 

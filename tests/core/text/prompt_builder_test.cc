@@ -34,13 +34,13 @@ class PromptBuilderTest : public testing::Test {
   static Request MakeRequest() {
     Request request;
     request.images.resize(1);
-    request.sampling.max_tokens = 8;
+    request.max_tokens = 8;
     return request;
   }
 };
 
 TEST_F(PromptBuilderTest, APrefixIsBosTextNewline) {
-  request_.method = Method::kCaption;
+  request_.task = Task::kCaption;
   const auto prompts = Build();
   ASSERT_TRUE(prompts.ok());
   std::vector<TokenId> expected = *TinyTokenizer().EncodePlain("caption en");
@@ -50,25 +50,25 @@ TEST_F(PromptBuilderTest, APrefixIsBosTextNewline) {
 }
 
 TEST_F(PromptBuilderTest, FillsTheTemplateOfEveryMethod) {
-  request_.method = Method::kCaption;
+  request_.task = Task::kCaption;
   request_.language = "de";
   EXPECT_EQ(Text(), "caption de");
   request_.long_caption = true;
   EXPECT_EQ(Text(), "describe de");
-  request_.method = Method::kAnswer;
+  request_.task = Task::kAnswer;
   request_.text = "What {lang} {question}?";
   EXPECT_EQ(Text(), "answer de What {lang} {question}?");
-  request_.method = Method::kRead;
+  request_.task = Task::kRead;
   EXPECT_EQ(Text(), "ocr");
-  request_.method = Method::kDetect;
+  request_.task = Task::kDetect;
   request_.labels = {"cat", "big dog"};
   EXPECT_EQ(Text(), "detect cat ; big dog");
-  request_.method = Method::kSegment;
+  request_.task = Task::kSegment;
   EXPECT_EQ(Text(), "segment cat ; big dog");
 }
 
 TEST_F(PromptBuilderTest, SeparateLabelsMakeOnePromptEach) {
-  request_.method = Method::kDetect;
+  request_.task = Task::kDetect;
   request_.labels = {"cat", "dog"};
   request_.separate_labels = true;
   const auto prompts = Build();
@@ -78,16 +78,16 @@ TEST_F(PromptBuilderTest, SeparateLabelsMakeOnePromptEach) {
 }
 
 TEST_F(PromptBuilderTest, AnEmptyPromptIsLegalInGenerateOnly) {
-  request_.method = Method::kGenerate;
+  request_.task = Task::kGenerate;
   EXPECT_THAT(Build()->at(0).tokens, ElementsAre(manifest_.tokens.bos, manifest_.tokens.newline));
-  request_.method = Method::kAnswer;
+  request_.task = Task::kAnswer;
   request_.text = " \n";
   EXPECT_EQ(Error().reason(), Reason::kFieldInvalid);
   EXPECT_THAT(Error().metadata(), Contains(Pair("field", "question")));
 }
 
 TEST_F(PromptBuilderTest, TrailingNewlinesAreLeftOutAndSpacesKept) {
-  request_.method = Method::kGenerate;
+  request_.task = Task::kGenerate;
   request_.text = "cat \n\n";
   EXPECT_EQ(Text(), "cat ");
   EXPECT_EQ(Build()->at(0).tokens.back(), manifest_.tokens.newline);
@@ -95,23 +95,23 @@ TEST_F(PromptBuilderTest, TrailingNewlinesAreLeftOutAndSpacesKept) {
 
 TEST_F(PromptBuilderTest, LocationsAreTokensInGenerateAndTextInAnswer) {
   request_.text = "<loc0001>";
-  request_.method = Method::kGenerate;
+  request_.task = Task::kGenerate;
   EXPECT_THAT(Build()->at(0).tokens, Contains(manifest_.tokens.loc_first + 1));
-  request_.method = Method::kAnswer;
+  request_.task = Task::kAnswer;
   EXPECT_THAT(Build()->at(0).tokens, testing::Not(Contains(manifest_.tokens.loc_first + 1)));
 }
 
 TEST_F(PromptBuilderTest, ARegionStandsWhereTheLanguageStood) {
-  request_.method = Method::kCaption;
+  request_.task = Task::kCaption;
   request_.region = Box{.x_min = 0.25f, .y_min = 0, .x_max = 1, .y_max = 0.5f};
   EXPECT_EQ(Text(), "caption <loc0000><loc0256><loc0512><loc1023>");
   EXPECT_THAT(Build()->at(0).tokens, Contains(manifest_.tokens.loc_first + 256));
-  manifest_.methods[Method::kCaption].prompt = "cap";
+  manifest_.tasks[Task::kCaption].prompt = "cap";
   EXPECT_EQ(Text(), "cap <loc0000><loc0256><loc0512><loc1023>");
 }
 
 TEST_F(PromptBuilderTest, ABadRegionIsRefused) {
-  request_.method = Method::kCaption;
+  request_.task = Task::kCaption;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const Box& box :
        {Box{0, 0, 0, 1}, Box{0.5f, 0, 0.2f, 1}, Box{0, 0, 1.1f, 1}, Box{nan, 0, 1, 1}}) {
@@ -121,28 +121,28 @@ TEST_F(PromptBuilderTest, ABadRegionIsRefused) {
 }
 
 TEST_F(PromptBuilderTest, AnUnsupportedMethodNamesTheSupportedOnes) {
-  manifest_.methods.erase(Method::kSegment);
-  manifest_.methods.erase(Method::kRead);
-  request_.method = Method::kSegment;
+  manifest_.tasks.erase(Task::kSegment);
+  manifest_.tasks.erase(Task::kRead);
+  request_.task = Task::kSegment;
   request_.labels = {"cat"};
   EXPECT_EQ(Error().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(Error().metadata(), ElementsAre(Pair("method", "Segment"),
                                               Pair("supported", "Caption,Answer,Detect,Generate")));
-  manifest_.methods[Method::kCaption].long_prompt.reset();
-  request_.method = Method::kCaption;
+  manifest_.tasks[Task::kCaption].long_prompt.reset();
+  request_.task = Task::kCaption;
   request_.long_caption = true;
   EXPECT_EQ(Error().reason(), Reason::kMethodUnsupported);
 }
 
 TEST_F(PromptBuilderTest, AnUnsupportedLanguageNamesTheSupportedOnes) {
-  request_.method = Method::kCaption;
+  request_.task = Task::kCaption;
   request_.language = "tlh";
   EXPECT_EQ(Error().reason(), Reason::kLanguageUnsupported);
   EXPECT_THAT(Error().metadata(), ElementsAre(Pair("value", "tlh"), Pair("supported", "en,de,fr")));
 }
 
 TEST_F(PromptBuilderTest, LabelsAreChecked) {
-  request_.method = Method::kDetect;
+  request_.task = Task::kDetect;
   const std::vector<std::vector<std::string>> bad = {{},
                                                      {""},
                                                      {" "},
@@ -161,7 +161,7 @@ TEST_F(PromptBuilderTest, LabelsAreChecked) {
 }
 
 TEST_F(PromptBuilderTest, APromptThatCannotFitIsRefused) {
-  request_.method = Method::kGenerate;
+  request_.task = Task::kGenerate;
   request_.text = "4711";  // 4 tokens, with BOS, newline and 9 of the image: 15
   manifest_.limits.max_input_tokens = 15;
   EXPECT_TRUE(Error().ok());
@@ -180,8 +180,8 @@ TEST_F(PromptBuilderTest, APromptThatCannotFitIsRefused) {
 
 TEST_F(PromptBuilderTest, TextThatIsNotUtf8IsRefused) {
   request_.text = "caf\xE9";
-  for (Method method : {Method::kGenerate, Method::kAnswer}) {
-    request_.method = method;
+  for (Task task : {Task::kGenerate, Task::kAnswer}) {
+    request_.task = task;
     EXPECT_EQ(Error().reason(), Reason::kFieldInvalid);
   }
 }

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "core/base/check.h"
+#include "core/base/utf8.h"
 #include "core/text/region_parser.h"
-#include "core/text/utf8.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using paligemma::PixelBox;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // UTF-8 at the edges: text of clients is refused when it is not UTF-8, bytes of the model are cut
 // at character boundaries and mended.
-#ifndef CORE_TEXT_UTF8_H_
-#define CORE_TEXT_UTF8_H_
+#ifndef CORE_BASE_UTF8_H_
+#define CORE_BASE_UTF8_H_
 
 #include <string>
 #include <string_view>
@@ -35,4 +35,4 @@ class Utf8Assembler {
 
 }  // namespace paligemma
 
-#endif  // CORE_TEXT_UTF8_H_
+#endif  // CORE_BASE_UTF8_H_
