@@ -98,6 +98,7 @@ StatusOr<std::shared_ptr<const ServedModel::Loaded>> CallSession::Admit() const 
 void CallSession::Accept(const rpc::Call& call, ParsedRequest* parsed) {
   Request& request = parsed->request;
   request.id = record_.request_id;
+  if (!dependencies_.config->share_image_cache) request.cache_scope = record_.tenant;
   request.deadline = DeadlineOf(call.context(), request.arrival, *dependencies_.config);
   deadline_ = request.deadline;
   for (const ImageInput& image : request.images) {

@@ -33,7 +33,8 @@ class BundlePreprocessor : public Preprocessor {
       PG_RETURN_IF_ERROR(check());
       PG_ASSIGN_OR_RETURN(
           ImagePreparer::Result image,
-          images_->Prepare(request.images[i], FieldOf(request, i), request.use_cache));
+          images_->Prepare(request.images[i], FieldOf(request, i),
+                           {.use = request.use_cache, .scope = request.cache_scope}));
       prepared.images.push_back(std::move(image.image));
       prepared.image_infos.push_back(std::move(image.info));
     }

@@ -48,6 +48,7 @@ struct ServerConfig {
   bool allow_ignore_eos = false;
   std::string tls_cert, tls_key, tls_client_ca;
   std::string auth_tokens_file;
+  bool share_image_cache = false;
   std::string log_format = "text";
   std::string log_level = "info";
   bool reflection = true;
@@ -130,6 +131,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"auth-tokens-file", "FILE",
           "calls must bring a bearer token whose hash stands in this file; read again on change"},
         config.auth_tokens_file);
+  visit(S{"share-image-cache", "",
+          "a picture that one tenant sent is cached for all: they learn that somebody sent it"},
+        config.share_image_cache);
   visit(S{"log-format", "text|json", "one line per event"}, config.log_format);
   visit(S{"log-level", "LEVEL", "debug, info, warn or error"}, config.log_level);
   visit(S{"reflection", "", "answer the gRPC reflection service"}, config.reflection);

@@ -38,7 +38,8 @@ struct PixelBox {
   int x_min = 0, y_min = 0, x_max = 0, y_max = 0;
 };
 
-// Names what the vision encoder is shown: a keyed hash of the resized pixels.
+// Names what the vision encoder is shown, and to whom: a keyed hash of the resized pixels and the
+// scope in which they are shared.
 using ImageKey = std::array<std::uint8_t, 32>;
 
 // Ready for the encoder: RGB bytes [size, size, 3], row-major.

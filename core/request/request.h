@@ -58,6 +58,8 @@ struct Request {
   TimePoint deadline = kNoDeadline;     // then DEADLINE_EXCEEDED
   TimePoint time_budget = kNoDeadline;  // then what is complete so far
   bool use_cache = true;
+  // Cached pictures are shared among the requests of one scope alone: a tenant's name, or empty.
+  std::string cache_scope;
 };
 
 // Returns how many tokens each sequence of the request may have.

@@ -11,6 +11,18 @@
 #include "core/vision/resampler.h"
 
 namespace paligemma {
+namespace {
+
+StatusOr<ImageKey> Hash(const ImageKey& key, const void* data, size_t size) {
+  ImageKey hash{};
+  unsigned int hash_size = 0;
+  const auto* done = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+                          static_cast<const unsigned char*>(data), size, hash.data(), &hash_size);
+  if (done == nullptr || hash_size != hash.size()) return InternalError("HMAC failed");
+  return hash;
+}
+
+}  // namespace
 
 StatusOr<std::unique_ptr<ImagePreparer>> ImagePreparer::Create(const ImageSpec& spec,
                                                                const ImageLimits& limits) {
@@ -21,18 +33,15 @@ StatusOr<std::unique_ptr<ImagePreparer>> ImagePreparer::Create(const ImageSpec& 
   return preparer;
 }
 
-StatusOr<ImageKey> ImagePreparer::Name(const std::vector<std::uint8_t>& pixels) const {
-  ImageKey key{};
-  unsigned int size = 0;
-  const auto* done = HMAC(EVP_sha256(), secret_.data(), static_cast<int>(secret_.size()),
-                          pixels.data(), pixels.size(), key.data(), &size);
-  if (done == nullptr || size != key.size()) return InternalError("HMAC failed");
-  return key;
+StatusOr<ImageKey> ImagePreparer::Name(const std::vector<std::uint8_t>& pixels,
+                                       std::string_view scope) const {
+  PG_ASSIGN_OR_RETURN(const ImageKey scope_key, Hash(secret_, scope.data(), scope.size()));
+  return Hash(scope_key, pixels.data(), pixels.size());
 }
 
 StatusOr<ImagePreparer::Result> ImagePreparer::Prepare(const ImageInput& input,
                                                        std::string_view field,
-                                                       bool use_cache) const {
+                                                       Caching caching) const {
   try {
     PG_ASSIGN_OR_RETURN(const DecodedImage decoded, DecodeImage(input, limits_, field));
     auto pixels = std::make_shared<std::vector<std::uint8_t>>(
@@ -40,8 +49,8 @@ StatusOr<ImagePreparer::Result> ImagePreparer::Prepare(const ImageInput& input,
     Result result;
     result.info = decoded.info;
     result.image.size = spec_.size;
-    result.image.use_cache = use_cache;
-    PG_ASSIGN_OR_RETURN(result.image.key, Name(*pixels));
+    result.image.use_cache = caching.use;
+    PG_ASSIGN_OR_RETURN(result.image.key, Name(*pixels, caching.scope));
     result.image.pixels = std::move(pixels);
     return result;
   } catch (const std::bad_alloc&) {

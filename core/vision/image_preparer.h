@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes of a client to what the vision encoder is shown: decoded, upright, resized as the manifest
-// says, named by a keyed hash of the resized pixels. Immutable after Create(), thread safe.
+// says, named by a keyed hash of the resized pixels and of the scope in which they are shared.
+// Immutable after Create(), thread safe.
 #ifndef CORE_VISION_IMAGE_PREPARER_H_
 #define CORE_VISION_IMAGE_PREPARER_H_
 
@@ -22,21 +23,28 @@ class ImagePreparer {
     ImageInfo info;
   };
 
-  // Draws the key, new in every process: a client can neither make two pictures share a name nor
-  // learn from a name whether somebody else sent a picture. INTERNAL without randomness.
+  // Draws the key, new in every process: no client can make two pictures share a name. Returns
+  // INTERNAL without randomness.
   static StatusOr<std::unique_ptr<ImagePreparer>> Create(const ImageSpec& spec,
                                                          const ImageLimits& limits);
 
+  // How a picture may be cached.
+  struct Caching {
+    bool use = true;
+    std::string_view scope = {};  // equal pictures share a name within one scope alone
+  };
+
   // Errors are DecodeImage's; `field` as there.
-  StatusOr<Result> Prepare(const ImageInput& input, std::string_view field, bool use_cache) const;
+  StatusOr<Result> Prepare(const ImageInput& input, std::string_view field, Caching caching) const;
 
   const ImageLimits& limits() const { return limits_; }
 
  private:
   ImagePreparer(const ImageSpec& spec, const ImageLimits& limits) : spec_(spec), limits_(limits) {}
 
-  // HMAC-SHA256 of the pixels.
-  StatusOr<ImageKey> Name(const std::vector<std::uint8_t>& pixels) const;
+  // Returns the HMAC-SHA256 of the pixels. Its key is the HMAC-SHA256 of the scope under the
+  // process's key.
+  StatusOr<ImageKey> Name(const std::vector<std::uint8_t>& pixels, std::string_view scope) const;
 
   const ImageSpec spec_;
   const ImageLimits limits_;

@@ -45,3 +45,29 @@ def test_only_who_holds_a_token_is_answered(tmp_path: Path) -> None:
         log = server.log_text()
         assert "-secret" not in log and "tenant=first" in log
         assert server.metric("paligemma_requests_rejected_total", reason="unauthorized") == 3
+
+
+def cached_tokens(server: serving.Server, token: str) -> int:
+    """How many image tokens of one more call of this tenant came from the image cache."""
+    metadata = [("authorization", f"Bearer {token}")]
+    answer = server.stub.Generate(serving.generate_request(CASE), timeout=60, metadata=metadata)
+    assert list(answer.candidates[0].token_ids) == CASE["token_ids"], "cached or not, the answer is the same"
+    return answer.info.usage.cached_image_token_count
+
+
+def test_the_image_cache_tells_no_tenant_what_another_sent(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    write_tokens(file, first="a-secret", second="b-secret")
+    with serving.Server(serving.TINY, f"--auth-tokens-file={file}") as server:
+        assert cached_tokens(server, "a-secret") == 0
+        assert cached_tokens(server, "a-secret") > 0, "a tenant meets its own pictures"
+        assert cached_tokens(server, "b-secret") == 0
+        assert cached_tokens(server, "b-secret") > 0
+
+
+def test_tenants_that_trust_each_other_may_share_the_image_cache(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    write_tokens(file, first="a-secret", second="b-secret")
+    with serving.Server(serving.TINY, f"--auth-tokens-file={file}", "--share-image-cache") as server:
+        assert cached_tokens(server, "a-secret") == 0
+        assert cached_tokens(server, "b-secret") > 0
