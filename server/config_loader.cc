@@ -255,7 +255,8 @@ std::string HelpText() {
     line(left, text);
     help << "\n";
   }
-  help << "\nExit codes: 0 drained, 1 could not start or failed, 2 wrong usage.\n"
+  help << "\nExit codes: 0 drained, at most 1 s after the drain time-out; 1 could not start or "
+          "failed; 2 wrong usage.\n"
           "Example: paligemma-server --model=models/demo --listen=127.0.0.1:8001 --threads=4\n";
   return help.str();
 }

@@ -18,7 +18,6 @@ namespace {
 constexpr int kNumThreads = 2;
 constexpr std::int64_t kReceivedAtOnce = 8;  // messages of the largest size
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
-constexpr std::chrono::seconds kCancelPatience{15};
 
 // gRPC's own lines, so that standard error holds one log. What it calls an error is a client's, as
 // a handshake that fails.
@@ -97,7 +96,13 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   return self;
 }
 
-GrpcServer::~GrpcServer() { Shutdown(std::chrono::milliseconds(0)); }
+GrpcServer::~GrpcServer() {
+  if (server_ != nullptr) {
+    if (!shutdown_thread_.joinable()) Shutdown(std::chrono::milliseconds(0));
+    shutdown_thread_.join();
+  }
+  threads_.reset();
+}
 
 void GrpcServer::SetHealth(bool serving, bool live) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
@@ -108,22 +113,27 @@ void GrpcServer::SetHealth(bool serving, bool live) {
 }
 
 bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
-  if (shut_down_) return true;
-  shut_down_ = true;
-  if (server_ == nullptr) {
-    threads_.reset();
-    return true;
+  shutdown_thread_ = std::thread(
+      [this, deadline = std::chrono::system_clock::now() + patience] { RunShutdown(deadline); });
+  const auto last = std::chrono::steady_clock::now() + patience + kCancelGrace;
+  MutexLock lock(&mutex_);
+  while (!calls_ended_) {
+    if (!changed_.WaitUntil(&mutex_, last)) break;
   }
-  const auto deadline = std::chrono::system_clock::now() + patience;
-  // Calls are waited for until then: one that nobody waited for would end as a bare CANCELLED.
+  return calls_ended_ && ended_in_time_;
+}
+
+void GrpcServer::RunShutdown(std::chrono::system_clock::time_point deadline) {
+  // Waits for the calls: one that nobody waited for would end as a bare CANCELLED. Cancels them
+  // after the deadline; each ends once the engine has let go of it.
   server_->Shutdown(deadline);
-  registry_.StopArming();
   const bool in_time = std::chrono::system_clock::now() < deadline;
-  // Cancelled calls end when the engine has let go of them.
-  const bool empty = registry_.WaitForNone(std::chrono::steady_clock::now() + kCancelPatience);
-  PG_CHECK(empty) << "a call did not end";
-  threads_->Stop();
-  return in_time;
+  registry_.StopArming();
+  registry_.WaitForNone();
+  MutexLock lock(&mutex_);
+  calls_ended_ = true;
+  ended_in_time_ = in_time;
+  changed_.NotifyAll();
 }
 
 }  // namespace paligemma

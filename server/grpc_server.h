@@ -7,7 +7,9 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <thread>
 
+#include "core/base/mutex.h"
 #include "server/call_session.h"
 #include "server/model_service.h"
 #include "server/paligemma_service.h"
@@ -20,6 +22,8 @@ class GrpcServer {
  public:
   // Binds the port and serves. `dependencies` must outlive the server. The error is one line.
   static StatusOr<std::unique_ptr<GrpcServer>> Start(const ServiceDependencies& dependencies);
+  // Cancels the calls in flight and waits until the engine has let go of each of them, however long
+  // that takes. A process that cannot wait ends without this destructor.
   ~GrpcServer();
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
@@ -29,15 +33,19 @@ class GrpcServer {
   // What the health service says of "", the service and "readiness"; "liveness" follows `live`.
   void SetHealth(bool serving, bool live);
 
-  // Sends GOAWAY, lets calls finish until `deadline`, then cancels them. False when some call had
-  // to be cancelled. Afterwards no call is alive. Idempotent.
-  bool Shutdown(std::chrono::milliseconds patience);
+  // Sends GOAWAY, lets calls finish for `patience`, then cancels them. Returns true if every call
+  // ended by itself. Returns at the latest kCancelGrace after `patience`; calls that the engine
+  // holds on to may be alive then. Once.
+  bool Shutdown(std::chrono::milliseconds patience) PG_LOCKS_EXCLUDED(mutex_);
+  static constexpr std::chrono::milliseconds kCancelGrace{200};
 
   // Cancels the calls in flight, for a Shutdown() that waits for them. Thread safe.
   void CancelCalls() { registry_.CancelAll(); }
 
  private:
   explicit GrpcServer(const ServiceDependencies& dependencies);
+  // Body of shutdown_thread_.
+  void RunShutdown(std::chrono::system_clock::time_point deadline) PG_LOCKS_EXCLUDED(mutex_);
 
   rpc::CallRegistry registry_;
   PaliGemmaServiceHandler paligemma_;
@@ -47,7 +55,12 @@ class GrpcServer {
   std::unique_ptr<rpc::CompletionThreads> threads_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
-  bool shut_down_ = false;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool calls_ended_ PG_GUARDED_BY(mutex_) = false;    // no call is alive
+  bool ended_in_time_ PG_GUARDED_BY(mutex_) = false;  // none had to be cancelled
+  std::thread shutdown_thread_;  // waits for the calls, which gRPC does without a bound
 };
 
 }  // namespace paligemma

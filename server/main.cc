@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// paligemma-server. Exit codes: 0 drained, 1 could not start or a fatal fault, 2 wrong usage.
+// paligemma-server. Exit codes: 0 drained (also when calls had to be ended), 1 could not start or a
+// fatal fault, 2 wrong usage.
 #include <pthread.h>
 #include <signal.h>
 
@@ -98,7 +99,7 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
     (*serving)->Abandon();
     Leave(kOk);
   }
-  if (const Status loaded = loading.get(); !loaded.ok()) return Fail(loaded);
+  if (const Status loaded = loading.get(); !loaded.ok()) Leave(Fail(loaded));
   int signal_number = 0;
   if (!told) sigwait(&signals, &signal_number);  // else it came just as the model was ready
   (*serving)->Drain(

@@ -78,17 +78,18 @@ void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelL
   }
 }
 
-template <typename Request, typename Response, typename Answer>
-StatusOr<Response> AnswerCall(const ServiceDependencies& dependencies, rpc::UnaryCall* call,
-                              CallSession* session, Answer answer) {
+template <typename Request, typename Answer>
+StatusOr<grpc::ByteBuffer> AnswerCall(const ServiceDependencies& dependencies, rpc::UnaryCall* call,
+                                      CallSession* session, Answer answer) {
   PG_RETURN_IF_ERROR(session->Authenticate(*call, Right::kModels));
   Request request;
   PG_RETURN_IF_ERROR(rpc::ParseMessage(dependencies.ReceiveLimit(), call->request(), &request));
-  return answer(dependencies, request);
+  PG_ASSIGN_OR_RETURN(const auto response, answer(dependencies, request));
+  return rpc::SerializeMessage(response);
 }
 
 // A call of this service is answered at once, on the queue's thread.
-template <typename Request, typename Response, typename ArmMethod, typename Answer>
+template <typename Request, typename ArmMethod, typename Answer>
 void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* registry,
                  const char* name, ArmMethod arm, Answer answer,
                  const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
@@ -97,10 +98,9 @@ void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* reg
   method->registry = registry;
   method->handle = [&dependencies, name, answer](std::shared_ptr<rpc::UnaryCall> call) {
     CallSession session(dependencies, *call, kService, name);
-    const StatusOr<Response> response =
-        AnswerCall<Request, Response>(dependencies, call.get(), &session, answer);
-    const grpc::ByteBuffer bytes =
-        response.ok() ? rpc::SerializeMessage(*response) : grpc::ByteBuffer();
+    const StatusOr<grpc::ByteBuffer> response =
+        AnswerCall<Request>(dependencies, call.get(), &session, answer);
+    const grpc::ByteBuffer bytes = response.ok() ? *response : grpc::ByteBuffer();
     const CallSession::Outcome outcome = session.Finish(response.status(), bytes.Length());
     call->Finish(outcome.status, bytes, outcome.trailers);
   };
@@ -174,13 +174,13 @@ StatusOr<v1::GetModelResponse> GetModel(const ServiceDependencies& dependencies,
 
 void ModelServiceHandler::Start(
     const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues) {
-  StartMethod<v1::ListModelsRequest, v1::ListModelsResponse>(
+  StartMethod<v1::ListModelsRequest>(
       dependencies_, registry_, "ListModels",
       [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
         service_.RequestListModels(context, request, writer, queue, queue, tag);
       },
       ListModels, queues);
-  StartMethod<v1::GetModelRequest, v1::GetModelResponse>(
+  StartMethod<v1::GetModelRequest>(
       dependencies_, registry_, "GetModel",
       [this](auto* context, auto* request, auto* writer, auto* queue, void* tag) {
         service_.RequestGetModel(context, request, writer, queue, queue, tag);

@@ -71,10 +71,14 @@ class UnarySink : public ResponseSink {
       bytes = response.ByteSizeLong();
       status = session_->CheckSize(bytes);
     }
+    grpc::ByteBuffer message;
+    if (status.ok()) {
+      StatusOr<grpc::ByteBuffer> serialized = rpc::SerializeMessage(response);
+      status = serialized.status();
+      if (serialized.ok()) message = *std::move(serialized);
+    }
     const CallSession::Outcome outcome = session_->Finish(status, bytes);
-    call_->Finish(outcome.status,
-                  outcome.status.ok() ? rpc::SerializeMessage(response) : grpc::ByteBuffer(),
-                  outcome.trailers);
+    call_->Finish(outcome.status, message, outcome.trailers);
   }
 
  private:

@@ -19,12 +19,11 @@ namespace paligemma {
 namespace {
 
 // What ended in the engine may still have to be written.
-constexpr Millis kTransportGrace{1000};
+constexpr Millis kTransportGrace{400};
 constexpr Millis kSignalPoll{10};
 // How long late calls are refused before the connections are told to go: what comes while gRPC
 // shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
 constexpr Millis kRefusalTime{200};
-constexpr Millis kHurriedGrace{500};
 
 // CPUs that the cgroup (v2) grants, at most those there are.
 int GrantedCpus() {
@@ -74,6 +73,14 @@ DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest
   options.scheduler.max_vision_batch = static_cast<int>(config.max_vision_batch);
   options.scheduler.max_batch_delay = config.max_batch_delay;
   return options;
+}
+
+// Runs `work` on a thread of its own, which nobody waits for.
+std::future<bool> InBackground(std::function<bool()> work) {
+  std::packaged_task<bool()> task(std::move(work));
+  std::future<bool> result = task.get_future();
+  std::thread(std::move(task)).detach();
+  return result;
 }
 
 double SecondsSince(TimePoint start) {
@@ -267,27 +274,34 @@ bool Serving::Drain(const SignalWait& signal) {
   LogInfo("draining: not ready, accepting for another " + FormatDuration(config_.drain_delay));
   bool hurry = signal(config_.drain_delay);
   SetPhase(Phase::kDraining);
-  const Millis patience = hurry ? Millis(0) : config_.drain_timeout;
+  const auto now = [] { return Clock::Real()->Now(); };
+  TimePoint end = now() + (hurry ? Millis(0) : config_.drain_timeout);
   // Ends what is late with SERVER_DRAINING, so that the transport need not cancel it.
-  auto engine = std::async(std::launch::async, [this, patience] {
-    return dispatcher_->Drain(Clock::Real()->Now() + patience).ok();
-  });
-  auto transport = std::async(std::launch::async, [this, patience] {
+  auto engine = InBackground([this, end] { return dispatcher_->Drain(end).ok(); });
+  auto transport = InBackground([this, end, now] {
     std::this_thread::sleep_for(kRefusalTime);
-    return grpc_->Shutdown(patience + kTransportGrace);
+    const TimePoint cancel_at = std::max(end, now()) + kTransportGrace;
+    return grpc_->Shutdown(std::chrono::duration_cast<Millis>(cancel_at - now()));
   });
   const auto ended = [](const std::future<bool>& task) {
     return task.wait_for(kSignalPoll) == std::future_status::ready;
   };
-  while (!ended(engine) || !ended(transport)) {
-    if (hurry || !signal(Millis(0))) continue;
-    hurry = true;
-    LogInfo("a second signal: ending the calls in flight");
-    (void)dispatcher_->Drain(Clock::Real()->Now());
+  bool all_ended = false;
+  bool cancelled = false;
+  while (!(all_ended = ended(engine) && ended(transport)) && now() < end + kLastWords) {
+    if (!hurry && signal(Millis(0))) {
+      hurry = true;
+      end = now();
+      LogInfo("a second signal: ending the calls in flight");
+      dispatcher_->EndAll();
+    }
     // What was just told SERVER_DRAINING should hear it; a cancelled call would not.
-    if (transport.wait_for(kHurriedGrace) != std::future_status::ready) grpc_->CancelCalls();
+    if (hurry && !cancelled && now() > end + kTransportGrace) {
+      cancelled = true;
+      grpc_->CancelCalls();
+    }
   }
-  const bool drained = engine.get() && transport.get();
+  const bool drained = all_ended && engine.get() && transport.get();
   LogInfo(drained ? "drained" : "drained; some calls had to be ended");
   return drained;
 }

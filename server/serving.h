@@ -39,12 +39,17 @@ class Serving {
   Status Load();
   // Loaded, and neither draining nor stalled.
   bool ready() const { return lifecycle_.ready(); }
-  // Ends the transport while Load() still runs; the process must end without destructors then.
+  // Ends the transport while Load() still runs, and returns within a second; the process must end
+  // without destructors then.
   void Abandon();
-  // Waits for a signal as long as it is told; true: one came.
+  // Waits up to the given time for a signal. Returns true if one arrived.
   using SignalWait = std::function<bool(std::chrono::milliseconds)>;
-  // Not ready but accepting for the drain delay, then GOAWAY and the calls in flight. A signal
-  // meanwhile ends the waiting and the calls. False: some calls had to be ended.
+  // Accepts calls for the drain delay, though no longer ready; then sends GOAWAY and lets the calls
+  // in flight finish for the drain time-out. A signal meanwhile ends the waiting and the calls.
+  // Returns at the latest kLastWords after the time-out or that signal, whatever the engine,
+  // delivery or a client does: threads of it may still run then, so the process must end without
+  // destructors. Returns true if no call had to be ended.
+  static constexpr std::chrono::milliseconds kLastWords{700};
   bool Drain(const SignalWait& signal);
 
   const ServedModel& model() const { return *model_; }

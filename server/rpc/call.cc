@@ -29,12 +29,9 @@ void CallRegistry::StopArming() {
   stopping_ = true;
 }
 
-bool CallRegistry::WaitForNone(std::chrono::steady_clock::time_point deadline) {
+void CallRegistry::WaitForNone() {
   MutexLock lock(&mutex_);
-  while (!calls_.empty()) {
-    if (!changed_.WaitUntil(&mutex_, deadline) && !calls_.empty()) return false;
-  }
-  return true;
+  while (!calls_.empty()) changed_.Wait(&mutex_);
 }
 
 std::string Call::Metadata(const std::string& key) const {

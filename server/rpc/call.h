@@ -45,8 +45,8 @@ class CallRegistry {
   // Nothing is armed after this returns.
   void StopArming();
 
-  // Waits until no call exists; false when `deadline` passed first.
-  bool WaitForNone(std::chrono::steady_clock::time_point deadline);
+  // Waits until no call exists.
+  void WaitForNone();
 
   // Cancels every call that a client made and that has not ended.
   void CancelAll();

@@ -78,12 +78,15 @@ Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
   return InvalidField(message->GetTypeName(), "", "", "the bytes are no such message");
 }
 
-grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
+StatusOr<grpc::ByteBuffer> SerializeMessage(const google::protobuf::Message& message) {
   grpc::ByteBuffer bytes;
   bool own = false;
   const grpc::Status status =
       grpc::SerializationTraits<google::protobuf::Message>::Serialize(message, &bytes, &own);
-  PG_CHECK(status.ok()) << status.error_message();
+  if (!status.ok()) {
+    return Status(StatusCode::kInternal, Reason::kInternal,
+                  "the answer cannot be written: " + status.error_message());
+  }
   return bytes;
 }
 

@@ -19,7 +19,8 @@ namespace paligemma::rpc {
 Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
                     google::protobuf::Message* message);
 
-grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
+// Returns the message's bytes, or INTERNAL when protobuf cannot write it: it is above 2 GiB.
+StatusOr<grpc::ByteBuffer> SerializeMessage(const google::protobuf::Message& message);
 
 // Protobuf writes about bad input to standard error, where any client could fill the log. Once,
 // before the first ParseMessage, which is when the name of a bad field is known.

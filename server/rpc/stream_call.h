@@ -54,11 +54,11 @@ class StreamCall : public Call {
 
   grpc::ByteBuffer* request() { return &request_; }
 
-  // Lines a message up. False: the reader is too slow for the buffer, and the message was dropped;
-  // the caller then ends the call. Thread safe; without effect after Finish.
+  // Lines a message up. Returns false when the reader is too slow for the buffer: the message was
+  // dropped, and the caller ends the call. Thread safe; without effect after Finish.
   bool Write(Message message) {
     MutexLock lock(&mutex_);
-    if (end_.has_value()) return true;
+    if (end_.has_value() || broken_) return true;
     const size_t size = message.ByteSizeLong();
     if (!buffer_.empty() && buffered_bytes_ + size > method_->max_buffered_bytes) return false;
     buffered_bytes_ += size;
@@ -159,12 +159,20 @@ class StreamCall : public Call {
   void Advance() PG_REQUIRES(mutex_) {
     if (writing_ || finished_) return;
     if (!buffer_.empty()) {
-      writing_ = true;
-      writer_.Write(SerializeMessage(buffer_.front()), NewTag(Event::kWritten));
-    } else if (end_.has_value()) {
+      const StatusOr<grpc::ByteBuffer> bytes = SerializeMessage(buffer_.front());
+      if (bytes.ok()) {
+        writing_ = true;
+        writer_.Write(*bytes, NewTag(Event::kWritten));
+        return;
+      }
+      DropWaiting();
+      broken_ = true;
+      failure_ = grpc::Status(grpc::StatusCode::INTERNAL, bytes.status().message());
+    }
+    if (end_.has_value()) {
       finished_ = true;
       for (const auto& [key, value] : end_->trailers) context_.AddTrailingMetadata(key, value);
-      writer_.Finish(end_->status, NewTag(Event::kFinished));
+      writer_.Finish(failure_.ok() ? end_->status : failure_, NewTag(Event::kFinished));
     }
   }
 
@@ -181,6 +189,7 @@ class StreamCall : public Call {
   bool writing_ PG_GUARDED_BY(mutex_) = false, finished_ PG_GUARDED_BY(mutex_) = false;
   bool over_ PG_GUARDED_BY(mutex_) = false;  // the status has left as well
   bool stalled_ PG_GUARDED_BY(mutex_) = false, broken_ PG_GUARDED_BY(mutex_) = false;
+  grpc::Status failure_ PG_GUARDED_BY(mutex_);  // of a message that cannot be written
   std::optional<End> end_ PG_GUARDED_BY(mutex_);
   OnEnd on_end_ PG_GUARDED_BY(mutex_);
   grpc::Alarm alarm_ PG_GUARDED_BY(mutex_);

@@ -81,5 +81,21 @@ TEST_F(DrainTest, CallsThatTakeTooLongAreCancelled) {
   backend_->WaitForCancel();
 }
 
+TEST_F(DrainTest, ACallThatTheEngineHoldsOnToDoesNotHoldTheShutdown) {
+  BecomeReady();
+  std::thread client([this] {
+    grpc::ClientContext context;
+    v1::GenerateResponse response;
+    EXPECT_FALSE(stub_->Generate(&context, GoodRequest(), &response).ok());
+  });
+  auto pending = backend_->Take();  // a cancel does not reach it any more
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_FALSE(server_->Shutdown(std::chrono::milliseconds(50)));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+  pending.sink->OnDone(CancelledStatus("decode"), RequestResult());
+  pending.sink.reset();
+  client.join();
+}
+
 }  // namespace
 }  // namespace paligemma

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,21 @@ def test_f59_a_second_signal_does_not_wait_for_the_drain_timeout() -> None:
             assert all(call.exception().code() == grpc.StatusCode.UNAVAILABLE for call in calls)
             threads.await_end()
         assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("thread", ["pg-delivery", "pg-preprocess", "pg-engine"])
+def test_f59_a_drain_ends_in_time_whichever_thread_hangs(thread: str) -> None:
+    with serving.Server(serving.TINY, "--drain-timeout=1s") as server:
+        with freezing.frozen(server, thread) as threads:
+            calls = [begin(server, kind) for kind in ["unary", "stream"] * 4]
+            freezing.await_metric(server, "paligemma_requests_waiting", 8)
+            began = time.monotonic()
+            server.process.terminate()
+            threads.await_end()
+            assert server.process.wait(30) == 0
+            assert time.monotonic() - began < 1 + 1, server.log_text()
+            assert all(call.exception() is not None for call in calls)
+        assert server.log_text().rstrip().endswith("drained; some calls had to be ended")
 
 
 def run_server(*flags: str, model: Path = serving.TINY) -> tuple[int, list[str]]:
