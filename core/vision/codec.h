@@ -38,8 +38,15 @@ StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input);
 StatusOr<CodecResult> DecodePng(const EncodedImage& input);
 StatusOr<CodecResult> DecodeWebp(const EncodedImage& input);
 
-// The orientation (1 to 8) in a TIFF block of EXIF; 1 when there is none or it is damaged.
-int ExifOrientation(Bytes tiff);
+// The metadata blocks of a file that may hold its orientation. An empty block is absent.
+struct OrientationSources {
+  Bytes exif;  // a TIFF block, with or without "Exif\0\0" before it
+  Bytes xmp;   // XML
+};
+// Returns the orientation, 1 to 8, as Pillow's exif_transpose finds it: EXIF decides if it has the
+// tag, else XMP does. Returns 1 if there is none, or one that no image can have. A damaged block,
+// which makes Pillow give up, counts as absent.
+int FindOrientation(const OrientationSources& sources);
 // Turns stored pixels upright.
 RgbImage ApplyOrientation(RgbImage image, int orientation);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/vision/codec.h"
+#include "core/vision/foreign_format.h"
 
 namespace paligemma {
 namespace vision {
@@ -48,10 +49,12 @@ Format Sniff(Bytes bytes) {
   return Format::kUnknown;
 }
 
-Status FormatUnsupported(std::string_view field) {
+Status FormatUnsupported(const EncodedImage& input) {
+  const std::string field(input.field);
   return Status(StatusCode::kInvalidArgument, Reason::kImageFormatUnsupported,
-                std::string(field) + ": not one of " + std::string(kAcceptedImageTypes),
-                {{"field", std::string(field)}, {"accepted", std::string(kAcceptedImageTypes)}});
+                field + ": " + std::string(DescribeForeignFormat(input.bytes)) + "; accepted are " +
+                    std::string(kAcceptedImageTypes),
+                {{"field", field}, {"accepted", std::string(kAcceptedImageTypes)}});
 }
 
 StatusOr<DecodedImage> DecodeFile(const EncodedImage& input) {
@@ -75,7 +78,7 @@ StatusOr<DecodedImage> DecodeFile(const EncodedImage& input) {
       result = DecodeWebp(input);
       break;
     case Format::kUnknown:
-      return FormatUnsupported(input.field);
+      return FormatUnsupported(input);
   }
   if (!result.ok()) return result.status();
   decoded.info.exif_orientation = result->orientation;

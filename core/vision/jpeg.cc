@@ -19,27 +19,36 @@ namespace {
 
 constexpr std::size_t kMaxMarkers = 65'536;
 
-// What can be learnt from the markers alone.
+// What the markers alone tell.
 struct Markers {
   int num_scans = 0;
-  int orientation = 1;
   bool too_many = false;
+  std::string exif;  // of all segments, put together
+  Bytes xmp;         // of the last segment
 };
 
-void ReadExif(Bytes segment, Markers* markers) {
-  constexpr std::string_view kExif("Exif\0\0", 6);
-  if (segment.size() < kExif.size() ||
-      std::memcmp(segment.data(), kExif.data(), kExif.size()) != 0) {
-    return;
+bool StartsWith(Bytes bytes, std::string_view prefix) {
+  return bytes.size() >= prefix.size() &&
+         std::memcmp(bytes.data(), prefix.data(), prefix.size()) == 0;
+}
+
+// EXIF of more than 64 KiB is split over several segments.
+void ReadApp1(Bytes segment, Markers* markers) {
+  constexpr std::string_view kExif("Exif\0\0", 6), kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  if (StartsWith(segment, kExif)) {
+    if (!markers->exif.empty()) segment = segment.subspan(kExif.size());
+    if (markers->exif.size() + segment.size() <= std::size_t{kMaxMetadataBytes}) {
+      markers->exif.append(reinterpret_cast<const char*>(segment.data()), segment.size());
+    }
+  } else if (StartsWith(segment, kXmp)) {
+    markers->xmp = segment.subspan(kXmp.size());
   }
-  markers->orientation = ExifOrientation(segment.subspan(kExif.size()));
 }
 
 // Walks from marker to marker, through entropy-coded data too, to the end of the image.
 Markers ScanMarkers(Bytes bytes) {
   constexpr std::uint8_t kSos = 0xDA, kEoi = 0xD9, kApp1 = 0xE1;
   Markers markers;
-  bool exif_seen = false;
   std::size_t at = 2;  // behind SOI
   for (std::size_t num = 0; at + 1 < bytes.size(); ++num) {
     if (num > kMaxMarkers) {
@@ -55,16 +64,16 @@ Markers ScanMarkers(Bytes bytes) {
     at += 2;
     const bool bare = marker <= 0x01 || (marker >= 0xD0 && marker <= 0xD8);  // 0: a stuffed 0xFF
     if (bare) {
-      --num;  // restarts are as many as the image is long
+      --num;  // a large image has many restarts
       continue;
     }
     if (marker == kEoi || at + 2 > bytes.size()) return markers;
     const std::size_t length = std::size_t{bytes[at]} << 8 | bytes[at + 1];
     if (length < 2 || length > bytes.size() - at) return markers;  // libjpeg says what is wrong
     if (marker == kSos) ++markers.num_scans;
-    if (marker == kApp1 && !exif_seen) {
-      ReadExif(bytes.subspan(at + 2, length - 2), &markers);
-      exif_seen = markers.orientation != 1;
+    // Metadata stands before the first scan.
+    if (marker == kApp1 && markers.num_scans == 0) {
+      ReadApp1(bytes.subspan(at + 2, length - 2), &markers);
     }
     at += length;
   }
@@ -130,7 +139,8 @@ bool ReadHeader(Session* session, Bytes bytes) {
   return true;
 }
 
-// Pillow's CMYK to RGB, for files that store inverted values, as all do that Adobe wrote.
+// Pillow's CMYK to RGB. Adobe stores inverted values; as Pillow does, this takes every file with
+// four components for one of Adobe's, with or without its marker.
 void CmykToRgb(const std::uint8_t* cmyk, int width, std::uint8_t* rgb) {
   for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
     const int key = cmyk[3];
@@ -177,7 +187,9 @@ StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input) {
   const jpeg_decompress_struct& info = session->info;
   PG_RETURN_IF_ERROR(CheckImageSize(input, info.image_width, info.image_height));
   CodecResult result;
-  result.orientation = markers.orientation;
+  result.orientation = FindOrientation(
+      {Bytes(reinterpret_cast<const std::uint8_t*>(markers.exif.data()), markers.exif.size()),
+       markers.xmp});
   result.image.width = static_cast<int>(info.image_width);
   result.image.height = static_cast<int>(info.image_height);
   result.image.pixels.resize(std::size_t{info.image_width} * info.image_height * 3);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/vision/codec.h"
+#include "core/vision/png_metadata.h"
 
 namespace paligemma::vision {
 namespace {
@@ -16,12 +17,12 @@ constexpr std::size_t kChunkOverhead = 12;  // length, type, CRC
 
 struct Chunks {
   std::uint32_t width = 0, height = 0;
-  int orientation = 1;
+  PngMetadata metadata;
   int num = 0;
   bool has_header = false;
 };
 
-// Walks the chunks up to IEND without inflating anything.
+// Walks the chunks up to IEND and inflates nothing.
 Chunks ScanChunks(Bytes bytes) {
   Chunks chunks;
   std::size_t at = kSignatureBytes;
@@ -36,7 +37,7 @@ Chunks ScanChunks(Bytes bytes) {
       chunks.height = BigEndian32(data.data() + 4);
       chunks.has_header = true;
     }
-    if (is("eXIf")) chunks.orientation = ExifOrientation(data);
+    chunks.metadata.Add({type, 4}, data);
     ++chunks.num;
     at += kChunkOverhead + length;
     if (is("IEND")) break;
@@ -68,7 +69,7 @@ void OnRead(png_structp png, png_bytep out, std::size_t size) {
   session->rest = session->rest.subspan(size);
 }
 
-// Of ancillary chunks none is needed: no transparency, profile, gamma or text changes the pixels.
+// No ancillary chunk is needed: no transparency, profile, gamma or text changes the pixels.
 void IgnoreAncillaryChunks(png_structp png) {
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
 }
@@ -131,7 +132,7 @@ StatusOr<CodecResult> DecodePng(const EncodedImage& input) {
   session.rest = input.bytes;
   if (!ReadHeader(&session, input.limits)) return ImageCorrupt(input.field, session.message);
   CodecResult result;
-  result.orientation = chunks.orientation;
+  result.orientation = chunks.metadata.Orientation();
   result.image.width = static_cast<int>(chunks.width);
   result.image.height = static_cast<int>(chunks.height);
   const std::size_t stride = std::size_t{chunks.width} * 3;

@@ -17,23 +17,24 @@ std::uint32_t LittleEndian32(const std::uint8_t* p) {
   return std::uint32_t{p[3]} << 24 | std::uint32_t{p[2]} << 16 | std::uint32_t{p[1]} << 8 | p[0];
 }
 
-// From the EXIF chunk, which stands behind the pixels and may repeat JPEG's "Exif\0\0".
-int FindOrientation(Bytes bytes) {
-  constexpr std::string_view kExif("Exif\0\0", 6);
+// Returns the first EXIF and XMP chunks. As in libwebp's demuxer they exist only in a file of the
+// extended format whose header announces them.
+OrientationSources FindMetadata(Bytes bytes) {
+  constexpr std::uint8_t kXmpFlag = 0x04, kExifFlag = 0x08;
+  OrientationSources found;
+  std::uint8_t flags = 0;
   std::size_t at = kRiffHeaderBytes;
   for (int i = 0; i < kMaxChunks && at <= bytes.size() && bytes.size() - at >= 8; ++i) {
     const std::size_t length = LittleEndian32(bytes.data() + at + 4);
-    if (length > bytes.size() - at - 8) return 1;
-    if (std::memcmp(bytes.data() + at, "EXIF", 4) == 0) {
-      Bytes data = bytes.subspan(at + 8, length);
-      if (data.size() > kExif.size() && std::memcmp(data.data(), kExif.data(), kExif.size()) == 0) {
-        data = data.subspan(kExif.size());
-      }
-      return ExifOrientation(data);
-    }
+    if (length > bytes.size() - at - 8) break;
+    const Bytes data = bytes.subspan(at + 8, length);
+    const auto is = [&](const char* name) { return std::memcmp(bytes.data() + at, name, 4) == 0; };
+    if (i == 0 && is("VP8X") && length > 0) flags = data[0];
+    if ((flags & kExifFlag) != 0 && is("EXIF") && found.exif.empty()) found.exif = data;
+    if ((flags & kXmpFlag) != 0 && is("XMP ") && found.xmp.empty()) found.xmp = data;
     at += 8 + length + (length & 1);
   }
-  return 1;
+  return found;
 }
 
 // libwebp decodes what is there of a cut file's pixels only; the container may be cut behind them.
@@ -54,12 +55,12 @@ StatusOr<CodecResult> DecodeWebp(const EncodedImage& input) {
   if (config.input.has_animation != 0) {
     return Status(
         StatusCode::kInvalidArgument, Reason::kImageFormatUnsupported,
-        std::string(input.field) + ": animations are not accepted",
+        std::string(input.field) + ": this is an animation: send one of its frames",
         {{"field", std::string(input.field)}, {"accepted", std::string(kAcceptedImageTypes)}});
   }
   PG_RETURN_IF_ERROR(CheckImageSize(input, config.input.width, config.input.height));
   CodecResult result;
-  result.orientation = FindOrientation(input.bytes);
+  result.orientation = FindOrientation(FindMetadata(input.bytes));
   result.image.width = config.input.width;
   result.image.height = config.input.height;
   const std::size_t stride = static_cast<std::size_t>(config.input.width) * 3;

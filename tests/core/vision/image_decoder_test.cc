@@ -40,7 +40,7 @@ Status ErrorOf(std::string bytes, const ImageLimits& limits = {}) {
 
 TEST(ImageDecoderTest, EveryKindOfFileHasPillowsPixels) {
   const auto all = ReadExpected();
-  ASSERT_GE(all.size(), 29u);
+  ASSERT_GE(all.size(), 100u);
   for (const Expected& expected : all) {
     const auto decoded = DecodeImage(Encoded(ReadPicture(expected.name)), {}, kField);
     ASSERT_TRUE(decoded.ok()) << expected.name << ": " << decoded.status().ToString();
@@ -76,6 +76,20 @@ TEST(ImageDecoderTest, OtherFormatsAreRefusedWithTheAcceptedOnes) {
     EXPECT_THAT(status.metadata(), Contains(Pair("field", "images[0].content")));
     EXPECT_THAT(status.metadata(), Contains(Pair("accepted", "image/jpeg,image/png,image/webp")));
   }
+}
+
+// foreign/expected.txt has a file and a word of its description in each line.
+TEST(ImageDecoderTest, WhatCameInPlaceOfAPictureIsNamed) {
+  std::istringstream lines(ReadFile("foreign/expected.txt"));
+  int count = 0;
+  for (std::string name, word; std::getline(lines, name, '\t') && std::getline(lines, word);) {
+    const Status status = ErrorOf(ReadFile("foreign/" + name));
+    EXPECT_EQ(status.reason(), Reason::kImageFormatUnsupported) << name;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr(word)) << name;
+    EXPECT_THAT(status.metadata(), Contains(Pair("field", "images[0].content"))) << name;
+    ++count;
+  }
+  EXPECT_GE(count, 40);
 }
 
 TEST(ImageDecoderTest, AFileCutAnywhereIsCorrupt) {

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from metadata_pictures import orientations, profiles, sixteen_bits
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent / "images"
@@ -80,16 +81,28 @@ def main() -> None:
     wide = (rgb.astype(np.uint16) * 257 + 77).astype(">u2")
     (HERE / "rgb16.png").write_bytes(png(W, H, 16, 2, rows(wide)))
     (HERE / "interlaced.png").write_bytes(png(W, H, 8, 2, adam7(rgb), 1))
+    for name, content in (orientations() | profiles() | sixteen_bits()).items():
+        (HERE / name).write_bytes(content)
     lines = []
     for path in sorted(HERE.glob("*.*")):
         if path.suffix not in (".jpg", ".png", ".webp"):
             continue
-        opened = Image.open(path)
-        orientation = opened.getexif().get(0x0112, 1)
-        upright = ImageOps.exif_transpose(opened).convert("RGB")
-        lines.append(f"{path.name} {upright.width} {upright.height} {orientation} "
-                     f"{hashlib.sha256(upright.tobytes()).hexdigest()}\n")
+        turned, orientation = upright(path)
+        lines.append(f"{path.name} {turned.width} {turned.height} {orientation} "
+                     f"{hashlib.sha256(turned.tobytes()).hexdigest()}\n")
     (HERE / "expected.txt").write_text("".join(lines))
+
+
+def upright(path: Path) -> tuple[Image.Image, int]:
+    """Pillow's upright RGB pixels, and the orientation that it applied. 16-bit grey, which Pillow clips, is cut to its
+    upper byte."""
+    with Image.open(path) as opened:
+        opened.load()
+        orientation = opened.getexif().get(0x0112, 1)
+        turned = ImageOps.exif_transpose(opened)
+    if turned.mode.startswith("I"):
+        turned = Image.fromarray((np.asarray(turned).astype(np.uint32) >> 8).astype(np.uint8))
+    return turned.convert("RGB"), int(orientation) if orientation in range(1, 9) else 1
 
 
 if __name__ == "__main__":

@@ -12,10 +12,13 @@
 
 namespace paligemma {
 
-inline std::string ReadPicture(const std::string& name) {
-  std::ifstream stream("tests/core/vision/images/" + name, std::ios::binary);
+// A file of this folder.
+inline std::string ReadFile(const std::string& name) {
+  std::ifstream stream("tests/core/vision/" + name, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(stream), {});
 }
+
+inline std::string ReadPicture(const std::string& name) { return ReadFile("images/" + name); }
 
 inline ImageInput Encoded(std::string bytes) {
   ImageInput input;
