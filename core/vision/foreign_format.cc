@@ -153,7 +153,7 @@ std::string_view DescribeText(std::string_view head) {
     }
   }
   if (lowered.find("<svg") != lowered.npos) return "this is SVG: render it to PNG first";
-  if (lowered.starts_with("<?xml") || lowered.starts_with("<")) {
+  if (lowered.starts_with("<")) {
     return "this is XML and not a picture: it may be the error of a download";
   }
   if (lowered.starts_with("{") || lowered.starts_with("[")) {
