@@ -103,7 +103,7 @@ class OneDnnInt8 {
 struct Contest {
   Shape shape;
   at::ScalarType type;
-  Tensor canonical, scale;
+  Tensor canonical, scale, aux;
   ops::PackedTensors packed;
   std::function<Tensor(const Tensor&)> library;           // takes float32
   std::map<int, Row> against_library, against_reference;  // by rows
@@ -169,9 +169,11 @@ class Bench {
       : context_(context), num_threads_(num_threads) {}
 
   void Add(const Shape& shape, at::ScalarType type) {
-    Contest contest{shape, type, {}, {}, {}, {}, {}, {}};
+    Contest contest{shape, type, {}, {}, {}, {}, {}, {}, {}};
     std::tie(contest.canonical, contest.scale) = RandomWeights(shape, type);
-    contest.packed = ops::Pack(context_, contest.canonical, contest.scale);
+    const ops::Encoding encoding = ops::EncodingStoredAs(type).value();
+    contest.packed = ops::Pack(context_, contest.canonical, contest.scale, encoding);
+    contest.aux = ops::MakeAux(ops::DescribeCanonical(contest.canonical, encoding));
     contest.library = Library(shape, contest.canonical);
     contests_.push_back(std::move(contest));
   }
@@ -237,8 +239,7 @@ class Bench {
 
   void Measure(int rows, Contest* contest) {
     const Tensor x = at::randn({rows, contest->shape.inputs});
-    const ops::PackedTensors& packed = contest->packed;
-    const double ours = Seconds([&] { ops::Linear(x, packed.data, packed.scale, packed.aux); });
+    const double ours = Seconds([&] { ops::Linear(x, contest->packed.View()); });
     at::set_num_threads(num_threads_);
     const double library = Seconds([&] { contest->library(x); });
     Keep(rows, *contest, ours, library, LibraryName(contest->type),
@@ -247,8 +248,9 @@ class Bench {
                                 std::end(kReferenceRows) &&
                             contest->shape.name == std::string(kReferenceShape);
     if (referenced) {
-      const double reference =
-          Seconds([&] { ops::Linear(x, contest->canonical, contest->scale, at::empty({0})); });
+      const double reference = Seconds([&] {
+        ops::Linear(x, {contest->canonical, contest->scale, contest->aux});
+      });
       Keep(rows, *contest, ours, reference, "reference kernel", &contest->against_reference[rows]);
     }
     // OpenMP's threads spin on for a while after their work.

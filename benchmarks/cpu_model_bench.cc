@@ -84,7 +84,10 @@ class Weights {
         scale_ = at::empty({0});
     }
   }
-  ops::PackedTensors Pack() const { return ops::Pack(cpu::CurrentContext(), data_, scale_); }
+  ops::PackedTensors Pack() const {
+    return ops::Pack(cpu::CurrentContext(), data_, scale_,
+                     ops::EncodingStoredAs(data_.scalar_type()).value());
+  }
   double operations_per_row() const { return operations_per_row_; }
   cpu::Encoding encoding() const { return encoding_; }
 
@@ -171,12 +174,18 @@ class Model {
     const Tensor qkv_bias = at::zeros({3 * kVisionHidden});
     for (const auto& [qkv, out, fc1, fc2] : vision_) {
       const double start = Now();
-      h = ops::CpuVisionAttention(h, norm, norm, qkv.data, qkv.scale, qkv.aux, qkv_bias, out.data,
-                                  out.scale, out.aux, norm, shape_.image_tokens, kVisionHeads,
-                                  kVisionDim, 1e-6);
+      h = ops::CpuVisionAttention({h,
+                                   {norm, norm, 1e-6},
+                                   qkv.View(),
+                                   qkv_bias,
+                                   out.View(),
+                                   norm,
+                                   shape_.image_tokens,
+                                   kVisionHeads,
+                                   kVisionDim});
       const double middle = Now();
-      h = ops::CpuVisionMlp(h, norm, norm, fc1.data, fc1.scale, fc1.aux, inner_bias, fc2.data,
-                            fc2.scale, fc2.aux, norm, kVisionInner, 1e-6);
+      h = ops::CpuVisionMlp(
+          {h, {norm, norm, 1e-6}, fc1.View(), inner_bias, fc2.View(), norm, kVisionInner});
       phase.parts["attention"] += middle - start;
       phase.parts["mlp"] += Now() - middle;
     }
@@ -238,26 +247,48 @@ class Model {
     Phase phase;
     Tensor h = at::randn({num_rows, kHidden}), y = at::zeros({0}), y_norm = at::zeros({0});
     const Tensor norm = at::zeros({kHidden}), none = at::zeros({0});
-    const Tensor rope = ops::rope(positions, kDim, 10000), all = at::zeros({0}, at::kInt);
+    const Tensor rope = ops::rope({positions, kDim, 10000}), all = at::zeros({0}, at::kInt);
     const Tensor start = at::zeros({1}, at::kInt);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const auto& [qkv, out, gate_up, down] = layers_[i];
       const double begin = Now();
-      std::tie(h, y) = ops::CpuAttention(
-          h, y, y_norm, norm, qkv.data, qkv.scale, qkv.aux, out.data, out.scale, out.aux, rope, kv_,
-          kv_scale_, slots, start, prompts, table, context, i + 1 == layers_.size() ? kept : all,
-          ops::TensorList(), none, static_cast<std::int64_t>(i), kHeads, kKvHeads, kDim, 1e-6,
-          0.0625, 50, 0);
+      std::tie(h, y) = ops::CpuAttention({{h, y, y_norm},
+                                          norm,
+                                          qkv.View(),
+                                          out.View(),
+                                          rope,
+                                          kv_,
+                                          kv_scale_,
+                                          slots,
+                                          start,
+                                          prompts,
+                                          table,
+                                          context,
+                                          i + 1 == layers_.size() ? kept : all,
+                                          {ops::TensorList(), none},
+                                          static_cast<std::int64_t>(i),
+                                          kHeads,
+                                          kKvHeads,
+                                          kDim,
+                                          1e-6,
+                                          0.0625,
+                                          50,
+                                          0});
       const double middle = Now();
-      std::tie(h, y) = ops::CpuMlp(h, y, norm, norm, gate_up.data, gate_up.scale, gate_up.aux,
-                                   down.data, down.scale, down.aux, ops::TensorList(), none,
-                                   static_cast<std::int64_t>(i), kInner, 1e-6);
+      std::tie(h, y) = ops::CpuMlp({{h, y, norm},
+                                    norm,
+                                    gate_up.View(),
+                                    down.View(),
+                                    {ops::TensorList(), none},
+                                    static_cast<std::int64_t>(i),
+                                    kInner,
+                                    1e-6});
       y_norm = norm;
       phase.parts["attention"] += middle - begin;
       phase.parts["mlp"] += Now() - middle;
     }
     const double begin = Now();
-    Sample(ops::finish(h, y, y_norm, norm, 1e-6));
+    Sample(ops::finish({{h, y, y_norm}, norm, 1e-6}));
     phase.parts["logits and token"] += Now() - begin;
     return phase;
   }
@@ -269,8 +300,7 @@ class Model {
     params.select(1, 1).fill_(1);
     params.select(1, 3).fill_(1);
     const Tensor nothing = at::zeros({0, 0}, at::kInt);
-    ops::sample(hidden, table_.data, table_.scale, table_.aux, kVocab, 0, params, controls, nothing,
-                nothing, 0, -1);
+    ops::sample({{hidden, table_.View(), kVocab, 0}, params, controls, nothing, nothing, 0, -1});
   }
 
   const Shape shape_;

@@ -45,7 +45,7 @@ MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   info.model = model.name();
   info.revision = model.manifest().revision;
   info.dtype = model.manifest().dtype;
-  info.device = device.device;
+  info.device = device.device.ToString();
   for (const TaskTraits& traits : kTasks) {
     info.rpcs.push_back({"paligemma.v1.PaliGemmaService", std::string(traits.name), "unary"});
   }
@@ -205,7 +205,7 @@ Status Serving::Load() {
   builder.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
   model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
                      std::make_shared<const ResponseBuilder>(std::move(builder)),
-                     {device_.device}});
+                     {device_.device.ToString()}});
   LogSummary(summary, SecondsSince(start));
   SetPhase(Phase::kReady);
   StartWatchdog();
@@ -219,8 +219,9 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
           " image tokens, " + manifest.dtype + ", quantization " + manifest.quantization + ", " +
           std::to_string((summary.vision_parameters + summary.decoder_parameters) / 1000) +
           "k parameters, " + std::to_string(summary.weight_bytes >> 20) + " MiB");
-  LogInfo("device " + device_.device + (device_.reason.empty() ? "" : " (" + device_.reason + ")") +
-          ", " + std::to_string(num_threads_) + " threads" +
+  LogInfo("device " + device_.device.ToString() +
+          (device_.reason.empty() ? "" : " (" + device_.reason + ")") + ", " +
+          std::to_string(num_threads_) + " threads" +
           (summary.cpu_isa.empty() ? "" : ", kernels for " + summary.cpu_isa));
   LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
   LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +

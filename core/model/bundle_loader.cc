@@ -106,65 +106,85 @@ StatusOr<std::vector<torch::jit::Module>> Layers(const torch::jit::Module& modul
   return layers;
 }
 
-StatusOr<at::Tensor> DataOf(const torch::jit::Module& module, const std::string& matrix) {
+std::string NameOfLayer(std::size_t i) { return "layer " + std::to_string(i) + ": "; }
+
+// Collects a module's matrices. `encoding` is what the manifest's recipe says; null: the bundle has
+// no recipe, and the type of the values tells.
+class MatrixCollector {
+ public:
+  // `where` begins the texts of errors.
+  Status Add(const torch::jit::Module& owner, const std::string& where,
+             std::initializer_list<const char*> names, const std::string* encoding) {
+    for (const char* name : names) {
+      if (!owner.hasattr(name) || !owner.attr(name).isModule() ||
+          !owner.attr(name).toModule().hasattr("data")) {
+        return Refused(where + "has no matrix '" + name + "'");
+      }
+      const torch::jit::Module matrix = owner.attr(name).toModule();
+      const at::Tensor data = matrix.attr("data").toTensor();
+      const auto stored = ops::EncodingStoredAs(data.scalar_type());
+      const auto wanted = encoding == nullptr ? stored : ops::EncodingNamed(*encoding);
+      if (!stored.has_value() || stored != wanted) {
+        return Refused(where + name + " is " + c10::toString(data.scalar_type()) +
+                       (encoding == nullptr ? ", which encodes no matrix"
+                                            : ", the manifest's recipe says " + *encoding));
+      }
+      if (data.dim() != 2) {
+        return Refused(where + name + " is not a matrix of two dimensions");
+      }
+      matrices_.push_back({matrix, *wanted});
+    }
+    return OkStatus();
+  }
+
+  std::vector<NamedMatrix> Take() { return std::move(matrices_); }
+
+ private:
+  std::vector<NamedMatrix> matrices_;
+};
+
+StatusOr<std::vector<NamedMatrix>> DecoderMatrices(const torch::jit::Module& module,
+                                                   const std::optional<Recipe>& recipe,
+                                                   const std::vector<torch::jit::Module>& layers) {
+  MatrixCollector found;
+  const auto part = [&](std::string Recipe::*encoding) {
+    return recipe.has_value() ? &(*recipe.*encoding) : nullptr;
+  };
+  PG_RETURN_IF_ERROR(found.Add(module, "", {"embedding"}, part(&Recipe::embedding)));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string where = NameOfLayer(i);
+    PG_RETURN_IF_ERROR(found.Add(layers[i], where, {"qkv", "out"}, part(&Recipe::attention)));
+    PG_RETURN_IF_ERROR(found.Add(layers[i], where, {"gate_up", "down"}, part(&Recipe::mlp)));
+  }
+  return found.Take();
+}
+
+StatusOr<std::vector<NamedMatrix>> VisionMatrices(const torch::jit::Module& module,
+                                                  const std::optional<Recipe>& recipe,
+                                                  const std::vector<torch::jit::Module>& layers) {
+  MatrixCollector found;
+  const std::string* encoding = recipe.has_value() ? &recipe->vision : nullptr;
+  PG_RETURN_IF_ERROR(found.Add(module, "", {"patches", "projector"}, encoding));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    PG_RETURN_IF_ERROR(
+        found.Add(layers[i], NameOfLayer(i), {"qkv", "out", "fc1", "fc2"}, encoding));
+  }
+  return found.Take();
+}
+
+Status CheckShape(const torch::jit::Module& module, const std::string& matrix, std::int64_t rows) {
   if (!module.hasattr(matrix) || !module.attr(matrix).isModule() ||
       !module.attr(matrix).toModule().hasattr("data")) {
     return Refused("has no matrix '" + matrix + "'");
   }
-  return module.attr(matrix).toModule().attr("data").toTensor();
-}
-
-Status CheckShape(const torch::jit::Module& module, const std::string& matrix, std::int64_t rows) {
-  PG_ASSIGN_OR_RETURN(const at::Tensor data, DataOf(module, matrix));
+  const at::Tensor data = module.attr(matrix).toModule().attr("data").toTensor();
   return data.dim() == 2 && data.size(0) == rows
              ? OkStatus()
              : Refused(matrix + " has another shape than the manifest's numbers ask for");
 }
 
-at::ScalarType TypeOf(const std::string& encoding) {
-  return encoding == "float32"    ? at::kFloat
-         : encoding == "bfloat16" ? at::kBFloat16
-         : encoding == "int8"     ? at::kChar
-         : encoding == "int4"     ? at::kByte
-                                  : at::kFloat8_e4m3fn;
-}
-
-// `where` begins the error's text.
-Status CheckEncoding(const torch::jit::Module& module, const std::string& where,
-                     std::initializer_list<const char*> matrices, const std::string& encoding) {
-  for (const char* matrix : matrices) {
-    PG_ASSIGN_OR_RETURN(const at::Tensor data, DataOf(module, matrix));
-    if (data.scalar_type() != TypeOf(encoding)) {
-      return Refused(where + matrix + " is " + c10::toString(data.scalar_type()) +
-                     ", the manifest's recipe says " + encoding);
-    }
-  }
-  return OkStatus();
-}
-
-std::string NameOfLayer(std::size_t i) { return "layer " + std::to_string(i) + ": "; }
-
-Status CheckDecoderRecipe(const torch::jit::Module& module, const Recipe& recipe,
-                          const std::vector<torch::jit::Module>& layers) {
-  PG_RETURN_IF_ERROR(CheckEncoding(module, "", {"embedding"}, recipe.embedding));
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    PG_RETURN_IF_ERROR(CheckEncoding(layers[i], NameOfLayer(i), {"qkv", "out"}, recipe.attention));
-    PG_RETURN_IF_ERROR(CheckEncoding(layers[i], NameOfLayer(i), {"gate_up", "down"}, recipe.mlp));
-  }
-  return OkStatus();
-}
-
-Status CheckVisionRecipe(const torch::jit::Module& module, const Recipe& recipe,
-                         const std::vector<torch::jit::Module>& layers) {
-  PG_RETURN_IF_ERROR(CheckEncoding(module, "", {"patches", "projector"}, recipe.vision));
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    PG_RETURN_IF_ERROR(
-        CheckEncoding(layers[i], NameOfLayer(i), {"qkv", "out", "fc1", "fc2"}, recipe.vision));
-  }
-  return OkStatus();
-}
-
-Status CheckDecoder(const torch::jit::Module& module, const Manifest& manifest) {
+StatusOr<std::vector<NamedMatrix>> CheckDecoder(const torch::jit::Module& module,
+                                                const Manifest& manifest) {
   const Architecture& model = manifest.architecture;
   AttributeChecker root(module);
   root.Int("hidden", model.hidden);
@@ -196,11 +216,11 @@ Status CheckDecoder(const torch::jit::Module& module, const Manifest& manifest) 
     layer.Int("window", i < static_cast<int>(model.windows.size()) ? model.windows[i] : 0);
     PG_RETURN_IF_ERROR(layer.status());
   }
-  return manifest.recipe.has_value() ? CheckDecoderRecipe(module, *manifest.recipe, layers)
-                                     : OkStatus();
+  return DecoderMatrices(module, manifest.recipe, layers);
 }
 
-Status CheckVision(const torch::jit::Module& module, const Manifest& manifest) {
+StatusOr<std::vector<NamedMatrix>> CheckVision(const torch::jit::Module& module,
+                                               const Manifest& manifest) {
   const VisionArchitecture& vision = manifest.architecture.vision;
   AttributeChecker root(module);
   root.Int("patch", vision.patch);
@@ -218,8 +238,7 @@ Status CheckVision(const torch::jit::Module& module, const Manifest& manifest) {
     layer.Real("eps", vision.eps);
     PG_RETURN_IF_ERROR(layer.status());
   }
-  return manifest.recipe.has_value() ? CheckVisionRecipe(module, *manifest.recipe, layers)
-                                     : OkStatus();
+  return VisionMatrices(module, manifest.recipe, layers);
 }
 
 double SecondsSince(TimePoint start) {
@@ -228,11 +247,11 @@ double SecondsSince(TimePoint start) {
 
 }  // namespace
 
-BundleLoader::BundleLoader(std::string directory, const Manifest& manifest, std::string device,
+BundleLoader::BundleLoader(std::string directory, const Manifest& manifest, Device device,
                            int num_threads)
     : directory_(std::move(directory)),
       manifest_(manifest),
-      device_(std::move(device)),
+      device_(device),
       num_threads_(num_threads) {}
 
 StatusOr<LoadedModule> BundleLoader::LoadVision() const {
@@ -244,11 +263,10 @@ StatusOr<LoadedModule> BundleLoader::LoadDecoder() const {
 }
 
 StatusOr<LoadedModule> BundleLoader::LoadMaskDecoder() const {
-  return Load("mask_decoder.pt", [](const auto&) { return OkStatus(); });
+  return Load("mask_decoder.pt", [](const auto&) { return std::vector<NamedMatrix>(); });
 }
 
-StatusOr<LoadedModule> BundleLoader::Load(
-    const std::string& name, const std::function<Status(const torch::jit::Module&)>& check) const {
+StatusOr<LoadedModule> BundleLoader::Load(const std::string& name, const Check& check) const {
   const TimePoint start = Clock::Real()->Now();
   const std::string path = directory_ + "/" + name;
   const auto spec = manifest_.files.find(name);
@@ -265,18 +283,21 @@ StatusOr<LoadedModule> BundleLoader::Load(
     PG_RETURN_IF_ERROR(CheckTag(ReadExtra(file)));
     loaded.module = LoadMapped(file);
     loaded.module.eval();
-    PG_RETURN_IF_ERROR(check(loaded.module));
+    PG_ASSIGN_OR_RETURN(const auto matrices, check(loaded.module));
     ForEachTensor(loaded.module, [&](const auto&, const auto&, const at::Tensor& tensor) {
       loaded.parameters += tensor.numel();
     });
-    const c10::Device device(device_);
-    if (device.is_cpu()) {
-      PackWeights(*file, cpu::CurrentContext(), loaded.module);
+    DescribeMatrices(matrices);
+    if (device_.is_cpu()) {
+      PackWeights(*file, cpu::CurrentContext(), matrices);
     }
-    AdoptTensors(*file, loaded.module, [&](const at::Tensor& tensor) {
-      const bool stays = device.is_cpu() && !file->Contains(tensor.const_data_ptr());
-      return stays ? tensor
-                   : tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+    const c10::Device device(device_.ToString());
+    AdoptTensors(*file, loaded.module, [&](const std::string& attribute, const at::Tensor& tensor) {
+      // Descriptions are read by the CPU, wherever the values lie.
+      const bool on_cpu = device.is_cpu() || attribute == "aux";
+      return on_cpu && !file->Contains(tensor.const_data_ptr())
+                 ? tensor
+                 : tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
     });
     ForEachTensor(loaded.module, [&](const auto&, const auto&, const at::Tensor& tensor) {
       loaded.bytes += static_cast<std::int64_t>(tensor.nbytes());

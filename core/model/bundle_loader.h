@@ -9,9 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/base/status.h"
 #include "core/bundle/manifest.h"
+#include "core/model/device.h"
+#include "core/model/weight_packer.h"
 
 namespace paligemma {
 
@@ -24,10 +27,9 @@ struct LoadedModule {
 
 class BundleLoader {
  public:
-  // `manifest` must outlive the loader. `device`: "cpu" or "cuda:N". On CPUs weights are packed for
-  // the kernels of the calling thread's cpu::Context, which must run the modules too.
-  BundleLoader(std::string directory, const Manifest& manifest, std::string device,
-               int num_threads);
+  // `manifest` must outlive the loader. On the CPU weights are packed for the kernels of the
+  // calling thread's cpu::Context, which must run the modules too.
+  BundleLoader(std::string directory, const Manifest& manifest, Device device, int num_threads);
 
   // Each error is one line that begins with the file's path. Sets torch's executor to its simple
   // mode, process-wide.
@@ -36,13 +38,14 @@ class BundleLoader {
   StatusOr<LoadedModule> LoadMaskDecoder() const;
 
  private:
-  // `check` sees the module before its weights are packed.
-  StatusOr<LoadedModule> Load(const std::string& name,
-                              const std::function<Status(const torch::jit::Module&)>& check) const;
+  // Checks a module and finds its matrices, before they are packed.
+  using Check = std::function<StatusOr<std::vector<NamedMatrix>>(const torch::jit::Module&)>;
+
+  StatusOr<LoadedModule> Load(const std::string& name, const Check& check) const;
 
   const std::string directory_;
   const Manifest& manifest_;
-  const std::string device_;
+  const Device device_;
   const int num_threads_;
 };
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "core/base/check.h"
 #include "core/model/kv_cache_plan.h"
 
 namespace paligemma {
@@ -51,17 +52,6 @@ const StatusOr<Plugin>& ThePlugin() {
   return *plugin;
 }
 
-std::optional<int> CudaIndex(std::string_view device) {
-  if (!device.starts_with("cuda:")) {
-    return std::nullopt;
-  }
-  device.remove_prefix(5);
-  int index = -1;
-  const auto [end, error] = std::from_chars(device.data(), device.data() + device.size(), index);
-  const bool whole = error == std::errc() && end == device.data() + device.size();
-  return whole && index >= 0 ? std::optional<int>(index) : std::nullopt;
-}
-
 // OK if GPU `index` can be used.
 Status CheckGpu(int index) {
   const StatusOr<Plugin>& plugin = ThePlugin();
@@ -77,32 +67,56 @@ Status CheckGpu(int index) {
 
 }  // namespace
 
-StatusOr<DeviceChoice> PrepareDevice(const std::string& requested) {
-  if (requested == "cpu") {
-    return DeviceChoice{"cpu", "as set"};
-  }
-  if (requested == "auto") {
-    const Status status = CheckGpu(0);
-    return status.ok() ? DeviceChoice{"cuda:0", "the first GPU"}
-                       : DeviceChoice{"cpu", "no GPU: " + status.message()};
-  }
-  const std::optional<int> index = CudaIndex(requested);
-  if (!index.has_value()) {
-    return InvalidField("device", requested, "auto, cpu or cuda:N", "is no device");
-  }
-  if (const Status status = CheckGpu(*index); !status.ok()) {
-    return Status(status.code(), "device " + requested + ": " + status.message());
-  }
-  return DeviceChoice{requested, "as set"};
+Device Device::Cuda(int index) {
+  PG_CHECK(index >= 0) << "GPUs are numbered from 0";
+  Device device;
+  device.cuda_index_ = index;
+  return device;
 }
 
-std::int64_t FreeDeviceBytes(const std::string& device) {
-  const std::optional<int> index = CudaIndex(device);
-  if (!index.has_value()) {
+std::optional<Device> Device::Parse(std::string_view text) {
+  constexpr std::string_view kCuda = "cuda:";
+  if (text == "cpu") {
+    return Cpu();
+  }
+  if (!text.starts_with(kCuda)) {
+    return std::nullopt;
+  }
+  text.remove_prefix(kCuda.size());
+  int index = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  return whole && index >= 0 ? std::optional<Device>(Cuda(index)) : std::nullopt;
+}
+
+std::string Device::ToString() const {
+  return is_cpu() ? "cpu" : "cuda:" + std::to_string(cuda_index_);
+}
+
+StatusOr<DeviceChoice> PrepareDevice(const std::string& requested) {
+  if (requested == "auto") {
+    const Status status = CheckGpu(0);
+    return status.ok() ? DeviceChoice{Device::Cuda(0), "the first GPU"}
+                       : DeviceChoice{Device::Cpu(), "no GPU: " + status.message()};
+  }
+  const std::optional<Device> device = Device::Parse(requested);
+  if (!device.has_value()) {
+    return InvalidField("device", requested, "auto, cpu or cuda:N", "is no device");
+  }
+  if (device->is_cuda()) {
+    if (const Status status = CheckGpu(device->cuda_index()); !status.ok()) {
+      return Status(status.code(), "device " + requested + ": " + status.message());
+    }
+  }
+  return DeviceChoice{*device, "as set"};
+}
+
+std::int64_t FreeDeviceBytes(const Device& device) {
+  if (device.is_cpu()) {
     return AvailableMemoryBytes();
   }
   const StatusOr<Plugin>& plugin = ThePlugin();
-  return plugin.ok() ? plugin->free_bytes(*index) : -1;
+  return plugin.ok() ? plugin->free_bytes(device.cuda_index()) : -1;
 }
 
 }  // namespace paligemma

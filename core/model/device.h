@@ -6,26 +6,50 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/base/status.h"
 
 namespace paligemma {
 
+// Where a model computes: the CPU, or one GPU.
+class Device {
+ public:
+  Device() = default;  // the CPU
+  static Device Cpu() { return {}; }
+  // REQUIRES: index >= 0.
+  static Device Cuda(int index);
+  // "cpu" or "cuda:N"; nothing for any other text.
+  static std::optional<Device> Parse(std::string_view text);
+
+  bool is_cpu() const { return cuda_index_ < 0; }
+  bool is_cuda() const { return cuda_index_ >= 0; }
+  // The N of "cuda:N". REQUIRES: is_cuda().
+  int cuda_index() const { return cuda_index_; }
+  std::string ToString() const;
+
+  friend bool operator==(const Device&, const Device&) = default;
+
+ private:
+  int cuda_index_ = -1;
+};
+
 struct DeviceChoice {
-  std::string device;  // "cpu" or "cuda:N"
+  Device device;
   std::string reason;  // for the start-up summary: "no GPU: ..."
 };
 
-// `requested`: "auto", "cpu" or "cuda:N". Opens the plugin unless the CPU was asked for; it is
-// looked for beside the program, then where the loader looks. Call it first thing in main: once
+// `requested`: "auto", "cpu" or "cuda:N". Opens the plugin unless the CPU was asked for; the plugin
+// is looked for beside the program, then where the loader looks. Call it first thing in main: once
 // torch has asked for CUDA without the plugin, it never asks again.
 // "auto" falls back to the CPU; "cuda:N" fails with FAILED_PRECONDITION where it cannot be used.
 StatusOr<DeviceChoice> PrepareDevice(const std::string& requested);
 
-// Free memory of "cuda:N", or what this process may still take for "cpu".
-// REQUIRES: PrepareDevice chose it.
-std::int64_t FreeDeviceBytes(const std::string& device);
+// Returns the free memory of a GPU, or what this process may still take on the CPU.
+// REQUIRES: PrepareDevice chose the device.
+std::int64_t FreeDeviceBytes(const Device& device);
 
 // Of LibTorch and of the CUDA that it uses ("" when none is there).
 std::string TorchVersion();

@@ -141,11 +141,11 @@ void ForEachTensor(
 }
 
 void AdoptTensors(const FileMapping& file, torch::jit::Module module,
-                  const std::function<at::Tensor(const at::Tensor&)>& adopt) {
+                  const std::function<at::Tensor(const std::string&, const at::Tensor&)>& adopt) {
   ForEachTensor(module,
                 [&](torch::jit::Module owner, const std::string& name, const at::Tensor& tensor) {
                   const bool mapped = file.Contains(tensor.const_data_ptr());
-                  owner.setattr(name, adopt(tensor));
+                  owner.setattr(name, adopt(name, tensor));
                   if (mapped) {
                     file.Forget(tensor.const_data_ptr(), tensor.nbytes());
                   }

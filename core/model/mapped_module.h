@@ -71,10 +71,10 @@ void ForEachTensor(
     torch::jit::Module root,
     const std::function<void(torch::jit::Module, const std::string&, const at::Tensor&)>& visit);
 
-// Replaces every tensor that lies in the mapping by what `adopt` makes of it, letting go of its
-// pages one by one: afterwards nothing refers to the mapping.
+// Replaces every tensor that lies in the mapping by what `adopt` makes of it (attribute name,
+// tensor), letting go of its pages one by one: afterwards nothing refers to the mapping.
 void AdoptTensors(const FileMapping& file, torch::jit::Module module,
-                  const std::function<at::Tensor(const at::Tensor&)>& adopt);
+                  const std::function<at::Tensor(const std::string&, const at::Tensor&)>& adopt);
 
 }  // namespace paligemma
 

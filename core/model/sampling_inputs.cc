@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "core/model/ops/kernels.h"
+#include "core/model/ops/registration.h"
 #include "core/model/step_inputs.h"
 
 namespace paligemma {
@@ -63,7 +64,7 @@ void MarkSeen(const BatchRow& row, const std::vector<TokenId>& previous_tokens, 
   }
 }
 
-using SampleSignature = decltype(ops::sample);
+using SampleSignature = decltype(ops::Registered<&ops::sample>::Call);
 
 const auto& SampleOperator() {
   static const auto handle = c10::Dispatcher::singleton()

@@ -22,7 +22,7 @@ TorchScriptMaskDecoder::~TorchScriptMaskDecoder() = default;
 
 StatusOr<std::unique_ptr<TorchScriptMaskDecoder>> TorchScriptMaskDecoder::Load(
     const std::string& bundle_dir, const Manifest& manifest, int num_threads) {
-  const BundleLoader loader(bundle_dir, manifest, "cpu", num_threads);
+  const BundleLoader loader(bundle_dir, manifest, Device::Cpu(), num_threads);
   PG_ASSIGN_OR_RETURN(LoadedModule loaded, loader.LoadMaskDecoder());
   std::unique_ptr<TorchScriptMaskDecoder> decoder(
       new TorchScriptMaskDecoder(std::make_unique<Impl>(Impl{std::move(loaded.module)})));

@@ -12,7 +12,6 @@
 #include "core/base/clock.h"
 #include "core/cpu/context.h"
 #include "core/model/bundle_loader.h"
-#include "core/model/device.h"
 #include "core/model/image_cache.h"
 #include "core/model/sampling_inputs.h"
 #include "core/model/step_inputs.h"
@@ -93,7 +92,7 @@ class TorchScriptRunner::Impl {
        LoadedModule decoder)
       : options_(std::move(options)),
         kernels_(std::move(kernels)),
-        device_(options_.device),
+        device_(options_.device.ToString()),
         decoder_(std::move(decoder.module)),
         images_(std::move(vision.module), ImageOptions(options_), device_) {
     summary_.vision_parameters = vision.parameters;

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "core/bundle/manifest.h"
+#include "core/model/device.h"
 #include "core/model/kv_cache_plan.h"
 #include "core/model/model_runner.h"
 
@@ -34,7 +35,7 @@ class TorchScriptRunner : public ModelRunner {
   struct Options {
     std::string bundle_dir;
     Manifest manifest;
-    std::string device = "cpu";       // as PrepareDevice chose it
+    Device device;                    // as PrepareDevice chose it
     int num_threads = 1;              // that compute on the CPU
     std::string cpu_isa = "auto";     // which CPU kernels (core/cpu/isa.h)
     int num_kv_blocks = 0;            // > 0: exactly so many, kv_cache_bytes is ignored

@@ -4,33 +4,31 @@
 #include "core/model/ops/packed.h"
 
 namespace paligemma {
-namespace {
 
-// The exporter's Matrix: three buffers with these names.
-bool IsMatrix(const torch::jit::Module& module) {
-  return module.hasattr("data") && module.hasattr("scale") && module.hasattr("aux") &&
-         module.attr("data").isTensor();
+void DescribeMatrices(const std::vector<NamedMatrix>& matrices) {
+  for (const auto& [module, encoding] : matrices) {
+    torch::jit::Module target = module;
+    const at::Tensor data = module.attr("data").toTensor();
+    target.setattr("aux", ops::MakeAux(ops::DescribeCanonical(data, encoding)));
+  }
 }
 
-}  // namespace
-
-void PackWeights(const FileMapping& file, const cpu::Context& context, torch::jit::Module root) {
+void PackWeights(const FileMapping& file, const cpu::Context& context,
+                 const std::vector<NamedMatrix>& matrices) {
   if (context.isa == cpu::Isa::kReference) {
     return;
   }
-  for (torch::jit::Module module : root.modules()) {
-    if (!IsMatrix(module)) {
-      continue;
-    }
+  for (const auto& [module, encoding] : matrices) {
+    torch::jit::Module target = module;
     const at::Tensor data = module.attr("data").toTensor();
     const at::Tensor scale = module.attr("scale").toTensor();
-    if (!ops::CanPack(data, scale)) {
+    if (!ops::CanPack(data, scale, encoding)) {
       continue;
     }
-    const ops::PackedTensors packed = ops::Pack(context, data, scale);
-    module.setattr("data", packed.data);
-    module.setattr("scale", packed.scale);
-    module.setattr("aux", packed.aux);
+    const ops::PackedTensors packed = ops::Pack(context, data, scale, encoding);
+    target.setattr("data", packed.data);
+    target.setattr("scale", packed.scale);
+    target.setattr("aux", packed.aux);
     if (file.Contains(data.const_data_ptr())) {
       file.Forget(data.const_data_ptr(), data.nbytes());
     }

@@ -170,7 +170,7 @@ class ModelProbe {
   Json Trace(const Json& request) {
     const c10::InferenceMode inference;
     const cpu::ContextScope kernels(context_);
-    const BundleLoader loader(bundle_, manifest_, "cpu", 1);
+    const BundleLoader loader(bundle_, manifest_, Device::Cpu(), 1);
     if (!vision_) {
       vision_ = Check(loader.LoadVision()).module;
       decoder_ = Check(loader.LoadDecoder()).module;

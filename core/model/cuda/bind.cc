@@ -11,19 +11,19 @@
 #include <cstdint>
 
 #include "core/model/cuda/rope.h"
-#include "core/model/ops/guard.h"
+#include "core/model/ops/registration.h"
 
 namespace paligemma::cuda {
 namespace {
 
-at::Tensor Rope(const at::Tensor& positions, std::int64_t head_dim, double theta) {
-  const c10::cuda::CUDAGuard guard(positions.device());
-  const at::Tensor ids = positions.contiguous();
-  at::Tensor out = at::empty({ids.size(0), head_dim}, ids.options().dtype(at::kFloat));
+at::Tensor Rope(const ops::RopeArgs& args) {
+  const c10::cuda::CUDAGuard guard(args.positions.device());
+  const at::Tensor ids = args.positions.contiguous();
+  at::Tensor out = at::empty({ids.size(0), args.head_dim}, ids.options().dtype(at::kFloat));
   if (ids.numel() > 0) {
     C10_CUDA_CHECK(LaunchRope(ids.const_data_ptr<int>(), static_cast<int>(ids.size(0)),
-                              static_cast<int>(head_dim), theta, out.mutable_data_ptr<float>(),
-                              c10::cuda::getCurrentCUDAStream()));
+                              static_cast<int>(args.head_dim), args.theta,
+                              out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
   }
   return out;
 }
@@ -32,7 +32,7 @@ at::Tensor Rope(const at::Tensor& positions, std::int64_t head_dim, double theta
 }  // namespace paligemma::cuda
 
 TORCH_LIBRARY_IMPL(paligemma, CUDA, library) {
-  library.impl("rope", &paligemma::ops::Guard<&paligemma::cuda::Rope>::Call);
+  library.impl("rope", &paligemma::ops::Registered<&paligemma::cuda::Rope>::Call);
 }
 
 // Called through dlsym by core/model/device.cc.

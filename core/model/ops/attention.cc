@@ -75,77 +75,73 @@ struct Pages {
 
 // Cached rows: row i of q [D,heads,d] sees the last `window` of its first context[i] keys.
 void AttendCached(const Tensor& q, const Pages& keys, const Pages& values,
-                  const Tensor& block_table, const Tensor& context, double scale, double softcap,
-                  std::int64_t window, std::vector<Tensor>* parts) {
-  const Tensor counts = context.to(at::kCPU).contiguous();
+                  const AttentionArgs& args, std::vector<Tensor>* parts) {
+  const Tensor counts = args.context.to(at::kCPU).contiguous();
   const std::int64_t size = keys.values.size(2);
-  for (std::int64_t row = 0; row < block_table.size(0); ++row) {
+  for (std::int64_t row = 0; row < args.block_table.size(0); ++row) {
     const std::int64_t count = counts.const_data_ptr<int>()[row];
     if (count == 0) {  // a padding row
       parts->push_back(at::zeros({1, q.size(1) * q.size(2)}, q.options()));
       continue;
     }
-    const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, count - window) : 0;
+    const std::int64_t first = args.window > 0 ? std::max<std::int64_t>(0, count - args.window) : 0;
     const std::int64_t skipped = first / size;
-    const Tensor table = block_table.select(0, row).slice(0, skipped, (count + size - 1) / size);
+    const Tensor table =
+        args.block_table.select(0, row).slice(0, skipped, (count + size - 1) / size);
     const Tensor k = keys.Read(table, first - skipped * size, count - skipped * size);
     const Tensor v = values.Read(table, first - skipped * size, count - skipped * size);
-    parts->push_back(Attend(q.narrow(0, row, 1), k, v, scale, softcap));
+    parts->push_back(Attend(q.narrow(0, row, 1), k, v, args.scale, args.softcap));
   }
 }
 
 }  // namespace
 
-Tensors2 attention(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-                   const Tensor& qkv, const Tensor& qkv_scale, const Tensor& qkv_aux,
-                   const Tensor& out, const Tensor& out_scale, const Tensor& out_aux,
-                   const Tensor& rope, Tensor kv, Tensor kv_scale, const Tensor& slots,
-                   const Tensor& /*prefill_start*/, at::IntArrayRef prefill_lengths,
-                   const Tensor& block_table, const Tensor& context, const Tensor& rows,
-                   const TensorList& adapters, const Tensor& adapter_index0, std::int64_t layer,
-                   std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, double eps,
-                   double scale, double softcap, std::int64_t window) {
-  Tensor h = AddBranch(h0, y, y_norm, eps), adapter_index = adapter_index0;
-  const Tensor x = RmsNorm(h, norm, eps);
+Tensors2 attention(const AttentionArgs& args) {
+  const TensorList& adapters = args.adapters.tensors;
+  Tensor h = AddBranch(args.stream, args.eps), adapter_index = args.adapters.index;
+  const Tensor x = RmsNorm(h, args.norm, args.eps);
+  const std::int64_t heads = args.heads, kv_heads = args.kv_heads, head_dim = args.head_dim;
   const std::int64_t queries = heads * head_dim, one = kv_heads * head_dim;
-  Tensor projected = Linear(x, qkv, qkv_scale, qkv_aux);
+  Tensor projected = Linear(x, args.qkv);
   if (!adapters.empty()) {
-    projected = projected + Lora(x, adapters.get(0)[layer], adapters.get(1)[layer], adapter_index,
-                                 {0, queries, queries + one, queries + 2 * one});
+    projected = projected + Lora(x, adapters.get(0)[args.layer], adapters.get(1)[args.layer],
+                                 adapter_index, {0, queries, queries + one, queries + 2 * one});
   }
-  const Tensor q = ApplyRope(projected.narrow(1, 0, queries).reshape({-1, heads, head_dim}), rope);
-  Tensor k = ApplyRope(projected.narrow(1, queries, one).reshape({-1, kv_heads, head_dim}), rope);
+  const Tensor q =
+      ApplyRope(projected.narrow(1, 0, queries).reshape({-1, heads, head_dim}), args.rope);
+  Tensor k =
+      ApplyRope(projected.narrow(1, queries, one).reshape({-1, kv_heads, head_dim}), args.rope);
   Tensor v = projected.narrow(1, queries + one, one).reshape({-1, kv_heads, head_dim});
 
-  Pages keys(kv, kv_scale, layer, 0), values(kv, kv_scale, layer, 1);
-  const Tensor kept = (slots >= 0).nonzero().flatten();
-  const Tensor targets = slots.index_select(0, kept).to(at::kLong);
+  Pages keys(args.kv, args.kv_scale, args.layer, 0), values(args.kv, args.kv_scale, args.layer, 1);
+  const Tensor kept = (args.slots >= 0).nonzero().flatten();
+  const Tensor targets = args.slots.index_select(0, kept).to(at::kLong);
   keys.Write(k.index_select(0, kept), targets);
   values.Write(v.index_select(0, kept), targets);
-  if (kv.scalar_type() == at::kBFloat16) {  // a prompt sees what later rows will read
+  if (args.kv.scalar_type() == at::kBFloat16) {  // a prompt sees what later rows will read
     k = k.to(at::kBFloat16).to(at::kFloat);
     v = v.to(at::kBFloat16).to(at::kFloat);
   }
 
   std::vector<Tensor> parts;
   std::int64_t start = 0;
-  for (const std::int64_t length : prefill_lengths) {
+  for (const std::int64_t length : args.prefill_lengths) {
     parts.push_back(Attend(q.narrow(0, start, length), k.narrow(0, start, length),
-                           v.narrow(0, start, length), scale, softcap));
+                           v.narrow(0, start, length), args.scale, args.softcap));
     start += length;
   }
-  AttendCached(q.slice(0, start), keys, values, block_table, context, scale, softcap, window,
-               &parts);
+  AttendCached(q.slice(0, start), keys, values, args, &parts);
   Tensor mixed = parts.empty() ? at::zeros({0, queries}, h.options()) : at::cat(parts);
-  if (rows.numel() > 0) {
-    h = h.index_select(0, rows);
-    mixed = mixed.index_select(0, rows);
-    adapter_index = adapter_index.numel() > 0 ? adapter_index.index_select(0, rows) : adapter_index;
+  if (args.rows.numel() > 0) {
+    h = h.index_select(0, args.rows);
+    mixed = mixed.index_select(0, args.rows);
+    adapter_index =
+        adapter_index.numel() > 0 ? adapter_index.index_select(0, args.rows) : adapter_index;
   }
-  Tensor branch = Linear(mixed, out, out_scale, out_aux);
+  Tensor branch = Linear(mixed, args.out);
   if (!adapters.empty()) {
-    branch = branch + Lora(mixed, adapters.get(2)[layer], adapters.get(3)[layer], adapter_index,
-                           {0, branch.size(1)});
+    branch = branch + Lora(mixed, adapters.get(2)[args.layer], adapters.get(3)[args.layer],
+                           adapter_index, {0, branch.size(1)});
   }
   return {h, branch};
 }

@@ -23,9 +23,9 @@ struct Normed {
   cpu::Activations x;
 };
 
-Normed AddAndNorm(const cpu::Context& context, const Tensor& h0, const Tensor& y0,
-                  const Tensor& y_norm, const Tensor& norm, double eps, cpu::Encoding encoding) {
-  const Tensor source = h0.contiguous(), y = y0.contiguous();
+Normed AddAndNorm(const cpu::Context& context, const Stream& stream, const Tensor& norm, double eps,
+                  cpu::Encoding encoding) {
+  const Tensor source = stream.h.contiguous(), y = stream.y.contiguous();
   const std::int64_t num_rows = source.size(0), width = source.size(1);
   Normed result{at::empty_like(source), {context.isa, encoding, num_rows, width}};
   const cpu::Kernels& kernels = cpu::KernelsFor(context.isa);
@@ -35,7 +35,7 @@ Normed AddAndNorm(const cpu::Context& context, const Tensor& h0, const Tensor& y
     const int count = static_cast<int>(width);
     std::copy_n(Floats(source) + row * width, width, own);
     if (y.numel() > 0) {
-      kernels.add_rms_norm(Floats(y) + row * width, Floats(y_norm), count, eps, own);
+      kernels.add_rms_norm(Floats(y) + row * width, Floats(stream.y_norm), count, eps, own);
     }
     cpu::AlignedBuffer<float> normed(width);
     kernels.rms_norm(own, Floats(norm), count, eps, normed.data());
@@ -79,26 +79,21 @@ std::vector<int> KeptRows(const Tensor& rows, std::int64_t num_rows) {
   return kept;
 }
 
-// What a step asks of the attention: T rows, prompts first.
-struct Step {
-  const Tensor& projected;  // [T, (heads + 2 kv_heads) d], rotated
-  at::IntArrayRef prefill_lengths;
-  const Tensor& block_table;
-  const Tensor& context;
-  std::int64_t window;
-};
-
-// -> [kept, heads * d]. Rows that are not kept are not computed.
-Tensor Mix(const cpu::Context& context, const cpu::AttentionShape& shape, const LayerPages& pages,
-           const Step& step, const std::vector<int>& kept) {
-  const std::int64_t stride = step.projected.size(1);
+// Returns [kept, heads * d]. `projected` [T, (heads + 2 kv_heads) d] is rotated. Rows that are not
+// kept are not computed.
+Tensor Mix(const cpu::Context& context, const AttentionArgs& args, const LayerPages& pages,
+           const Tensor& projected, const std::vector<int>& kept) {
+  const cpu::AttentionShape shape{static_cast<int>(args.heads), static_cast<int>(args.kv_heads),
+                                  static_cast<int>(args.head_dim), static_cast<float>(args.scale),
+                                  static_cast<float>(args.softcap)};
+  const std::int64_t stride = projected.size(1);
   const std::int64_t queries = std::int64_t{shape.heads} * shape.head_dim;
   const std::int64_t one = std::int64_t{shape.kv_heads} * shape.head_dim;
-  Tensor mixed = at::empty({std::ssize(kept), queries}, step.projected.options());
+  Tensor mixed = at::empty({std::ssize(kept), queries}, projected.options());
   auto* out = mixed.mutable_data_ptr<float>();
   std::int64_t start = 0;
-  for (const std::int64_t length : step.prefill_lengths) {
-    const float* first = Floats(step.projected) + start * stride;
+  for (const std::int64_t length : args.prefill_lengths) {
+    const float* first = Floats(projected) + start * stride;
     cpu::Prompt prompt{
         first, first + queries, first + queries + one, stride, static_cast<int>(length), {}, {}};
     for (std::size_t i = 0; i < kept.size(); ++i) {
@@ -111,13 +106,13 @@ Tensor Mix(const cpu::Context& context, const cpu::AttentionShape& shape, const 
     start += length;
   }
   std::vector<cpu::CachedRow> rows;
-  const Tensor tables = step.block_table.contiguous();
+  const Tensor tables = args.block_table.contiguous();
   for (std::size_t i = 0; i < kept.size(); ++i) {
     if (kept[i] >= start) {
       const std::int64_t cached = kept[i] - start;
-      const int last = step.context.const_data_ptr<int>()[cached];
-      const int first = step.window > 0 ? std::max(0, last - static_cast<int>(step.window)) : 0;
-      rows.push_back({Floats(step.projected) + kept[i] * stride,
+      const int last = args.context.const_data_ptr<int>()[cached];
+      const int first = args.window > 0 ? std::max(0, last - static_cast<int>(args.window)) : 0;
+      rows.push_back({Floats(projected) + kept[i] * stride,
                       tables.const_data_ptr<int>() + cached * tables.size(1), first, last,
                       out + i * queries});
     }
@@ -128,61 +123,40 @@ Tensor Mix(const cpu::Context& context, const cpu::AttentionShape& shape, const 
 
 }  // namespace
 
-Tensors2 CpuAttention(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-                      const Tensor& qkv, const Tensor& qkv_scale, const Tensor& qkv_aux,
-                      const Tensor& out, const Tensor& out_scale, const Tensor& out_aux,
-                      const Tensor& rope, Tensor kv, Tensor kv_scale, const Tensor& slots,
-                      const Tensor& prefill_start, at::IntArrayRef prefill_lengths,
-                      const Tensor& block_table, const Tensor& context, const Tensor& rows,
-                      const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
-                      std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, double eps,
-                      double scale, double softcap, std::int64_t window) {
-  if (!IsPacked(qkv) || !IsPacked(out) || !adapters.empty() || !LayerPages::Takes(kv, kv_scale)) {
-    return attention(h0, y, y_norm, norm, qkv, qkv_scale, qkv_aux, out, out_scale, out_aux, rope,
-                     kv, kv_scale, slots, prefill_start, prefill_lengths, block_table, context,
-                     rows, adapters, adapter_index, layer, heads, kv_heads, head_dim, eps, scale,
-                     softcap, window);
+Tensors2 CpuAttention(const AttentionArgs& args) {
+  if (!IsPacked(args.qkv) || !IsPacked(args.out) || !args.adapters.tensors.empty() ||
+      !LayerPages::Takes(args.kv, args.kv_scale)) {
+    return attention(args);
   }
   const cpu::Context& threads = cpu::CurrentContext();
   const cpu::Kernels& kernels = cpu::KernelsFor(threads.isa);
-  const cpu::PackedMatrix in = ViewOf(qkv, qkv_scale, qkv_aux);
-  const cpu::PackedMatrix back = ViewOf(out, out_scale, out_aux);
-  Normed normed = AddAndNorm(threads, h0, y, y_norm, norm, eps, in.encoding);
-  Tensor projected = Product(threads, normed.x, in, h0.options());
-  const LayerPages pages(kv, kv_scale, layer);
+  const cpu::PackedMatrix in = ViewOf(args.qkv), back = ViewOf(args.out);
+  Normed normed = AddAndNorm(threads, args.stream, args.norm, args.eps, in.encoding);
+  Tensor projected = Product(threads, normed.x, in, args.stream.h.options());
+  const LayerPages pages(args.kv, args.kv_scale, args.layer);
   const std::int64_t stride = projected.size(1);
   auto* own = projected.mutable_data_ptr<float>();
   threads.Run(static_cast<int>(projected.size(0)), [&](int row) {
-    RotateAndWrite(kernels, Floats(rope) + row * head_dim, heads, pages,
-                   slots.const_data_ptr<int>()[row], own + row * stride);
+    RotateAndWrite(kernels, Floats(args.rope) + row * args.head_dim, args.heads, pages,
+                   args.slots.const_data_ptr<int>()[row], own + row * stride);
   });
-  const cpu::AttentionShape shape{static_cast<int>(heads), static_cast<int>(kv_heads),
-                                  static_cast<int>(head_dim), static_cast<float>(scale),
-                                  static_cast<float>(softcap)};
-  const Tensor mixed =
-      Mix(threads, shape, pages, {projected, prefill_lengths, block_table, context, window},
-          KeptRows(rows, projected.size(0)));
+  const Tensor mixed = Mix(threads, args, pages, projected, KeptRows(args.rows, projected.size(0)));
   const cpu::Activations x =
       cpu::MakeActivations(threads, back.encoding, Floats(mixed), mixed.size(0), mixed.size(1));
-  const Tensor h = rows.numel() > 0 ? normed.h.index_select(0, rows) : normed.h;
-  return {h, Product(threads, x, back, h0.options())};
+  const Tensor h = args.rows.numel() > 0 ? normed.h.index_select(0, args.rows) : normed.h;
+  return {h, Product(threads, x, back, h.options())};
 }
 
-Tensors2 CpuMlp(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-                const Tensor& gate_up, const Tensor& gate_up_scale, const Tensor& gate_up_aux,
-                const Tensor& down, const Tensor& down_scale, const Tensor& down_aux,
-                const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
-                std::int64_t intermediate, double eps) {
-  if (!IsPacked(gate_up) || !IsPacked(down) || !adapters.empty()) {
-    return mlp(h0, y, y_norm, norm, gate_up, gate_up_scale, gate_up_aux, down, down_scale, down_aux,
-               adapters, adapter_index, layer, intermediate, eps);
+Tensors2 CpuMlp(const MlpArgs& args) {
+  if (!IsPacked(args.gate_up) || !IsPacked(args.down) || !args.adapters.tensors.empty()) {
+    return mlp(args);
   }
   const cpu::Context& threads = cpu::CurrentContext();
   const cpu::Kernels& kernels = cpu::KernelsFor(threads.isa);
-  const cpu::PackedMatrix in = ViewOf(gate_up, gate_up_scale, gate_up_aux);
-  const cpu::PackedMatrix back = ViewOf(down, down_scale, down_aux);
-  Normed normed = AddAndNorm(threads, h0, y, y_norm, norm, eps, in.encoding);
-  const Tensor both = Product(threads, normed.x, in, h0.options());
+  const cpu::PackedMatrix in = ViewOf(args.gate_up), back = ViewOf(args.down);
+  const std::int64_t intermediate = args.intermediate;
+  Normed normed = AddAndNorm(threads, args.stream, args.norm, args.eps, in.encoding);
+  const Tensor both = Product(threads, normed.x, in, normed.h.options());
   cpu::Activations gated(threads.isa, back.encoding, both.size(0), intermediate);
   threads.Run(static_cast<int>(both.size(0)), [&](int row) {
     const float* gate = Floats(both) + row * 2 * intermediate;
@@ -190,7 +164,7 @@ Tensors2 CpuMlp(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const T
     kernels.gelu_times(gate, gate + intermediate, static_cast<int>(intermediate), values.data());
     gated.SetRow(row, values.data());
   });
-  return {normed.h, Product(threads, gated, back, h0.options())};
+  return {normed.h, Product(threads, gated, back, normed.h.options())};
 }
 
 }  // namespace paligemma::ops

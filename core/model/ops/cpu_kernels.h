@@ -12,37 +12,13 @@
 namespace paligemma::ops {
 
 // cpu_decoder.cc
-
-Tensors2 CpuAttention(const Tensor& h, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-                      const Tensor& qkv, const Tensor& qkv_scale, const Tensor& qkv_aux,
-                      const Tensor& out, const Tensor& out_scale, const Tensor& out_aux,
-                      const Tensor& rope, Tensor kv, Tensor kv_scale, const Tensor& slots,
-                      const Tensor& prefill_start, at::IntArrayRef prefill_lengths,
-                      const Tensor& block_table, const Tensor& context, const Tensor& rows,
-                      const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
-                      std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, double eps,
-                      double scale, double softcap, std::int64_t window);
-
-Tensors2 CpuMlp(const Tensor& h, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-                const Tensor& gate_up, const Tensor& gate_up_scale, const Tensor& gate_up_aux,
-                const Tensor& down, const Tensor& down_scale, const Tensor& down_aux,
-                const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
-                std::int64_t intermediate, double eps);
+Tensors2 CpuAttention(const AttentionArgs& args);
+Tensors2 CpuMlp(const MlpArgs& args);
 
 // cpu_vision.cc
-
-Tensor CpuVisionAttention(const Tensor& h, const Tensor& norm, const Tensor& norm_bias,
-                          const Tensor& qkv, const Tensor& qkv_scale, const Tensor& qkv_aux,
-                          const Tensor& qkv_bias, const Tensor& out, const Tensor& out_scale,
-                          const Tensor& out_aux, const Tensor& out_bias, std::int64_t tokens,
-                          std::int64_t heads, std::int64_t head_dim, double eps);
-Tensor CpuVisionMlp(const Tensor& h, const Tensor& norm, const Tensor& norm_bias, const Tensor& fc1,
-                    const Tensor& fc1_scale, const Tensor& fc1_aux, const Tensor& fc1_bias,
-                    const Tensor& fc2, const Tensor& fc2_scale, const Tensor& fc2_aux,
-                    const Tensor& fc2_bias, std::int64_t intermediate, double eps);
-Tensor CpuProject(const Tensor& h, const Tensor& norm, const Tensor& norm_bias, const Tensor& w,
-                  const Tensor& w_scale, const Tensor& w_aux, const Tensor& bias,
-                  std::int64_t hidden, double eps);
+Tensor CpuVisionAttention(const VisionAttentionArgs& args);
+Tensor CpuVisionMlp(const VisionMlpArgs& args);
+Tensor CpuProject(const ProjectArgs& args);
 
 }  // namespace paligemma::ops
 

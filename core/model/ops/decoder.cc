@@ -32,73 +32,68 @@ Tensor Gate(const Tensor& both, std::int64_t width) {
 
 }  // namespace
 
-Tensor embed(const Tensor& ids, const Tensor& image_rows, const Tensor& table,
-             const Tensor& table_scale, const Tensor& table_aux, double scale, std::int64_t vocab) {
-  const Tensor tokens = ids.clamp(0, vocab - 1);
-  Tensor text = IsPacked(table) ? PackedRows(ViewOf(table, table_scale, table_aux), tokens)
-                                : table.index_select(0, tokens);
-  if (table_scale.numel() > 0) {
-    text = text.to(at::kFloat) * table_scale.index_select(0, tokens).unsqueeze(1) * scale;
+Tensor embed(const EmbedArgs& args) {
+  const Matrix& table = args.table;
+  const Tensor tokens = args.ids.clamp(0, args.vocab - 1);
+  Tensor text =
+      IsPacked(table) ? PackedRows(ViewOf(table), tokens) : table.data.index_select(0, tokens);
+  if (table.scale.numel() > 0) {
+    text = text.to(at::kFloat) * table.scale.index_select(0, tokens).unsqueeze(1) * args.scale;
   } else {
     // The product is rounded to the table's type, as the reference does.
-    text = (text * at::scalar_tensor(scale, text.options())).to(at::kFloat);
+    text = (text * at::scalar_tensor(args.scale, text.options())).to(at::kFloat);
   }
-  const std::int64_t num_image_rows = image_rows.size(0);
+  const std::int64_t num_image_rows = args.image_rows.size(0);
   if (num_image_rows == 0) {
     return text;
   }
-  const Tensor rows = (-ids - 1).clamp(0, num_image_rows - 1);
-  const Tensor image = image_rows.index_select(0, rows).to(at::kFloat);
-  return at::where((ids < 0).unsqueeze(1), image, text);
+  const Tensor rows = (-args.ids - 1).clamp(0, num_image_rows - 1);
+  const Tensor image = args.image_rows.index_select(0, rows).to(at::kFloat);
+  return at::where((args.ids < 0).unsqueeze(1), image, text);
 }
 
-Tensor rope(const Tensor& positions, std::int64_t head_dim, double theta) {
-  const Tensor exponent =
-      at::arange(0, head_dim, 2, positions.options().dtype(at::kFloat)) / double(head_dim);
-  const Tensor frequency = 1.0 / at::pow(theta, exponent);
+Tensor rope(const RopeArgs& args) {
+  const Tensor& positions = args.positions;
+  const Tensor exponent = at::arange(0, args.head_dim, 2, positions.options().dtype(at::kFloat)) /
+                          static_cast<double>(args.head_dim);
+  const Tensor frequency = 1.0 / at::pow(args.theta, exponent);
   // The angle is rounded to f32, as the reference does; cosine and sine then in f64, so that no
   // vector width shows in the last bit.
   const Tensor angle = (positions.to(at::kFloat).unsqueeze(1) * frequency).to(at::kDouble);
   return at::cat({angle.cos(), angle.sin()}, -1).to(at::kFloat);
 }
 
-Tensors2 mlp(const Tensor& h0, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-             const Tensor& gate_up, const Tensor& gate_up_scale, const Tensor& gate_up_aux,
-             const Tensor& down, const Tensor& down_scale, const Tensor& down_aux,
-             const TensorList& adapters, const Tensor& adapter_index, std::int64_t layer,
-             std::int64_t intermediate, double eps) {
-  const Tensor h = AddBranch(h0, y, y_norm, eps);
-  const Tensor x = RmsNorm(h, norm, eps);
-  Tensor both = Linear(x, gate_up, gate_up_scale, gate_up_aux);
+Tensors2 mlp(const MlpArgs& args) {
+  const TensorList& adapters = args.adapters.tensors;
+  const Tensor h = AddBranch(args.stream, args.eps);
+  const Tensor x = RmsNorm(h, args.norm, args.eps);
+  Tensor both = Linear(x, args.gate_up);
   if (!adapters.empty()) {
-    both = both + Lora(x, adapters.get(4)[layer], adapters.get(5)[layer], adapter_index,
-                       {0, intermediate, 2 * intermediate});
+    both = both + Lora(x, adapters.get(4)[args.layer], adapters.get(5)[args.layer],
+                       args.adapters.index, {0, args.intermediate, 2 * args.intermediate});
   }
-  const Tensor gated = Gate(both, intermediate);
-  Tensor branch = Linear(gated, down, down_scale, down_aux);
+  const Tensor gated = Gate(both, args.intermediate);
+  Tensor branch = Linear(gated, args.down);
   if (!adapters.empty()) {
-    branch = branch + Lora(gated, adapters.get(6)[layer], adapters.get(7)[layer], adapter_index,
-                           {0, branch.size(1)});
+    branch = branch + Lora(gated, adapters.get(6)[args.layer], adapters.get(7)[args.layer],
+                           args.adapters.index, {0, branch.size(1)});
   }
   return {h, branch};
 }
 
-Tensor finish(const Tensor& h, const Tensor& y, const Tensor& y_norm, const Tensor& norm,
-              double eps) {
-  return RmsNorm(AddBranch(h, y, y_norm, eps), norm, eps);
+Tensor finish(const FinishArgs& args) {
+  return RmsNorm(AddBranch(args.stream, args.eps), args.norm, args.eps);
 }
 
-Tensor residual(const Tensor& h, const Tensor& y, const Tensor& y_norm, double eps) {
-  return AddBranch(h, y, y_norm, eps);
-}
+Tensor residual(const ResidualArgs& args) { return AddBranch(args.stream, args.eps); }
 
-void copy_blocks(Tensor kv, Tensor kv_scale, const Tensor& source, const Tensor& target) {
-  const Tensor from = source.to(at::kLong), to = target.to(at::kLong);
+void copy_blocks(const CopyBlocksArgs& args) {
+  const Tensor from = args.source.to(at::kLong), to = args.target.to(at::kLong);
   // As bytes: not every device can index 8-bit floats.
-  Tensor pages = kv.scalar_type() == at::kFloat8_e4m3fn ? kv.view(at::kByte) : kv;
+  Tensor pages = args.kv.scalar_type() == at::kFloat8_e4m3fn ? args.kv.view(at::kByte) : args.kv;
   pages.index_copy_(2, to, pages.index_select(2, from));
-  if (kv_scale.numel() > 0) {
-    kv_scale.index_copy_(2, to, kv_scale.index_select(2, from));
+  if (args.kv_scale.numel() > 0) {
+    args.kv_scale.index_copy_(2, to, args.kv_scale.index_select(2, from));
   }
 }
 

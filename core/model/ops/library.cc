@@ -10,6 +10,7 @@
 #include "core/model/ops/cpu_kernels.h"
 #include "core/model/ops/guard.h"
 #include "core/model/ops/kernels.h"
+#include "core/model/ops/registration.h"
 #include "core/model/ops/schemas.h"
 
 namespace paligemma::ops {
@@ -52,7 +53,7 @@ TORCH_LIBRARY(paligemma, library) {
   }
 }
 
-#define PG_REGISTER(name) library.impl(#name, &Guard<&name>::Call)
+#define PG_REGISTER(name) library.impl(#name, &Registered<&name>::Call)
 
 TORCH_LIBRARY_IMPL(paligemma, CompositeExplicitAutograd, library) {
   using namespace paligemma::ops;  // NOLINT: the macro's names are the operators'
@@ -71,7 +72,7 @@ TORCH_LIBRARY_IMPL(paligemma, CompositeExplicitAutograd, library) {
   PG_REGISTER(project);
 }
 
-#define PG_REGISTER_AS(name, kernel) library.impl(#name, &Guard<&kernel>::Call)
+#define PG_REGISTER_AS(name, kernel) library.impl(#name, &Registered<&kernel>::Call)
 
 // What packed matrices make faster on CPUs; every other operator keeps its reference kernel.
 TORCH_LIBRARY_IMPL(paligemma, CPU, library) {

@@ -78,10 +78,11 @@ Tensor Int4Product(const Tensor& x, const Tensor& data, const Tensor& scale) {
   });
 }
 
-Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale) {
+Tensor QuantizedProduct(const Tensor& x, const Tensor& data, const Tensor& scale,
+                        Encoding encoding) {
   const Tensor row_scale = x.abs().amax(-1, true).clamp_min(kSmallestActivation) / 127.0;
   const Tensor quantized = at::round(x / row_scale).to(at::kChar);
-  if (data.scalar_type() == at::kByte) {
+  if (encoding == Encoding::kInt4) {
     return Int4Product(quantized, data, scale) * row_scale;
   }
   const Tensor sum = BySlabs(x, data, [&](std::int64_t first, std::int64_t count) {
@@ -97,47 +98,54 @@ Tensor Aligned(const Tensor& x) {
   return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kCacheLine == 0 ? x : x.clone();
 }
 
+// product(x) of rows padded to whole tiles.
+Tensor ByTiles(const Tensor& x, const std::function<Tensor(const Tensor&)>& product) {
+  const std::int64_t rows = x.size(0);
+  const std::int64_t missing = (kRowTile - rows % kRowTile) % kRowTile;
+  return product(missing == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, missing})).narrow(0, 0, rows);
+}
+
+// x times a float32 matrix, transposed.
+Tensor FloatLinear(const Tensor& x, const Tensor& w) {
+  return ByTiles(x, [&](const Tensor& padded) { return FloatProduct(padded, w); });
+}
+
 }  // namespace
 
-Tensor Linear(const Tensor& x0, const Tensor& data, const Tensor& scale, const Tensor& aux) {
-  if (IsPacked(data)) {
-    return PackedLinear(x0, ViewOf(data, scale, aux));
+Tensor Linear(const Tensor& x0, const Matrix& w) {
+  const Description own = Describe(w);
+  if (own.layout == Layout::kCpuPanels) {
+    return PackedLinear(x0, ViewOf(w));
   }
-  TORCH_CHECK(data.dim() == 2, "no kernel for packed weights with ", data.dim(), " dimensions");
-  const std::int64_t rows = x0.size(0);
-  const std::int64_t missing = (kRowTile - rows % kRowTile) % kRowTile;
-  const Tensor x = missing == 0 ? x0 : at::constant_pad_nd(x0, {0, 0, 0, missing});
-  Tensor product;
-  switch (data.scalar_type()) {
-    case at::kFloat:
-    case at::kBFloat16:
-      product = FloatProduct(x, data);
-      break;
-    case at::kFloat8_e4m3fn:
-      product = FloatProduct(x, data) * scale;
-      break;
-    case at::kChar:
-    case at::kByte:
-      product = QuantizedProduct(x, data, scale);
-      break;
-    default:
-      TORCH_CHECK(false, "no kernel for weights of type ", data.scalar_type());
-  }
-  return product.narrow(0, 0, rows);
+  TORCH_CHECK(w.data.dim() == 2 && w.data.scalar_type() == TypeOf(own.encoding),
+              "a matrix that is not stored as its description says");
+  return ByTiles(x0, [&](const Tensor& x) {
+    switch (own.encoding) {
+      case Encoding::kFloat32:
+      case Encoding::kBfloat16:
+        return FloatProduct(x, w.data);
+      case Encoding::kFp8:
+        return FloatProduct(x, w.data) * w.scale;
+      case Encoding::kInt8:
+      case Encoding::kInt4:
+        return QuantizedProduct(x, w.data, w.scale, own.encoding);
+    }
+    TORCH_CHECK(false, "no kernel for this encoding");
+  });
 }
 
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
   return x * at::rsqrt(x.pow(2).mean(-1, true) + eps) * (1.0 + weight);
 }
 
-Tensor AddBranch(const Tensor& h, const Tensor& y, const Tensor& y_norm, double eps) {
-  return y.numel() == 0 ? h.clone() : h + RmsNorm(y.to(at::kFloat), y_norm, eps);
+Tensor AddBranch(const Stream& stream, double eps) {
+  return stream.y.numel() == 0 ? stream.h.clone()
+                               : stream.h + RmsNorm(stream.y.to(at::kFloat), stream.y_norm, eps);
 }
 
 Tensor Lora(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& index,
             std::initializer_list<std::int64_t> bounds) {
   Tensor update = at::zeros({x.size(0), b.size(1)}, x.options());
-  const Tensor none;
   for (std::int64_t adapter = 0; adapter < a.size(0); ++adapter) {
     const Tensor rows = (index == adapter).nonzero().flatten();
     if (rows.numel() == 0) {
@@ -147,9 +155,8 @@ Tensor Lora(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& ind
     std::vector<Tensor> parts;
     std::int64_t segment = 0;
     for (const std::int64_t* low = bounds.begin(); low + 1 != bounds.end(); ++low, ++segment) {
-      const Tensor inner = Linear(own, a[adapter][segment].to(at::kFloat), none, none);
-      parts.push_back(
-          Linear(inner, b[adapter].slice(0, low[0], low[1]).to(at::kFloat), none, none));
+      const Tensor inner = FloatLinear(own, a[adapter][segment].to(at::kFloat));
+      parts.push_back(FloatLinear(inner, b[adapter].slice(0, low[0], low[1]).to(at::kFloat)));
     }
     update.index_copy_(0, rows, at::cat(parts, 1));
   }

@@ -10,26 +10,26 @@
 #include <initializer_list>
 #include <vector>
 
-#include "core/model/ops/kernels.h"
+#include "core/model/ops/arguments.h"
 
 namespace paligemma::ops {
 
-// x f32 [M,K] times the transposed matrix -> f32 [M,N]. The type of `data` names the encoding:
+// x f32 [M,K] times the transposed matrix -> f32 [M,N]. By encoding:
 //   float32, bfloat16 [N,K]   x times the weight as f32
 //   int8 [N,K]                scale f32 [N]; rows of x quantised to int8, exact sums
-//   uint8 [N,K/2]             4 bits each, low nibble = even k, value - 8; scale [N,K/g]
-//   float8_e4m3fn [N,K]       scale f32 [N]; weight-only
+//   int4 [N,K/2]              low nibble = even k, value - 8; scale [N,K/g]
+//   fp8 [N,K]                 scale f32 [N]; weight-only
 // or a matrix that was packed for CPUs (packed.h). What follows holds for the canonical ones.
 // Rows are padded with zeros to a multiple of kRowTile before the product: the BLAS of the wheel
 // then sums each row alike in every batch (measured; without it the last rows take other code).
-Tensor Linear(const Tensor& x, const Tensor& data, const Tensor& scale, const Tensor& aux);
+Tensor Linear(const Tensor& x, const Matrix& w);
 inline constexpr std::int64_t kRowTile = 8;
 
 // Gemma's norm: x / sqrt(mean(x^2) + eps) * (1 + weight).
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps);
 
 // h + rmsnorm(y) (1 + y_norm), or a copy of h where no branch is pending: outputs alias no input.
-Tensor AddBranch(const Tensor& h, const Tensor& y, const Tensor& y_norm, double eps);
+Tensor AddBranch(const Stream& stream, double eps);
 
 // Low-rank updates f32 [M,N] of the rows that have an adapter. a [n,segments,r,K] and b [n,N,r] of
 // one layer; segment i fills the columns bounds[i] .. bounds[i+1]; index i32 [M], -1: none.

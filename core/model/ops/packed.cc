@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "core/cpu/kernels.h"
 #include "core/cpu/product.h"
@@ -13,25 +12,7 @@
 namespace paligemma::ops {
 namespace {
 
-constexpr std::int64_t kAuxHeader = 2;  // outputs, inputs
 constexpr std::uintptr_t kHugePage = 2 << 20;
-
-std::optional<cpu::Encoding> EncodingOf(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return cpu::Encoding::kFloat32;
-    case at::kBFloat16:
-      return cpu::Encoding::kBfloat16;
-    case at::kChar:
-      return cpu::Encoding::kInt8;
-    case at::kByte:
-      return cpu::Encoding::kInt4;
-    case at::kFloat8_e4m3fn:
-      return cpu::Encoding::kFp8;
-    default:
-      return std::nullopt;
-  }
-}
 
 // Fewer address translations while weights stream by: 5 to 8 % of the bandwidth. Only a wish.
 void PreferHugePages(const at::Tensor& tensor) {
@@ -45,68 +26,63 @@ void PreferHugePages(const at::Tensor& tensor) {
 
 }  // namespace
 
-bool CanPack(const at::Tensor& data, const at::Tensor& scale) {
-  const auto encoding = EncodingOf(data.scalar_type());
+bool CanPack(const at::Tensor& data, const at::Tensor& scale, Encoding encoding) {
   if (data.dim() != 2 || !data.is_cpu() || !data.is_contiguous() || data.numel() == 0 ||
-      !encoding.has_value()) {
+      data.scalar_type() != TypeOf(encoding)) {
     return false;
   }
   // Scales in float32, which earlier exporters wrote, and other groups are the reference's.
-  return *encoding != cpu::Encoding::kInt4 ||
+  return encoding != Encoding::kInt4 ||
          (scale.scalar_type() == at::kBFloat16 && scale.is_contiguous() && scale.dim() == 2 &&
           scale.size(0) == data.size(0) && scale.size(1) * cpu::kInt4Group == 2 * data.size(1));
 }
 
-bool IsPacked(const at::Tensor& data) { return data.dim() == 4; }
-
-PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale) {
-  const cpu::Encoding encoding = EncodingOf(data.scalar_type()).value();
-  const bool int4 = encoding == cpu::Encoding::kInt4;
-  cpu::PlainMatrix plain{encoding, data.size(0), data.size(1) * (int4 ? 2 : 1),
-                         data.const_data_ptr()};
+PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale,
+                   Encoding encoding) {
+  const bool int4 = encoding == Encoding::kInt4;
+  Description description = DescribeCanonical(data, encoding);
+  description.layout = Layout::kCpuPanels;
+  cpu::PlainMatrix plain{encoding, description.outputs, description.inputs, data.const_data_ptr()};
   if (int4) {
     plain.group_scales = static_cast<const std::uint16_t*>(scale.const_data_ptr());
   }
   const std::int64_t panels = cpu::NumPanels(plain.outputs);
   const std::int64_t output_bytes = 4 * cpu::WordsPerStep(encoding) / cpu::kPanel;
-  const std::int64_t num_sums = encoding == cpu::Encoding::kInt8 ? panels * cpu::kPanel : 0;
+  const std::int64_t num_sums = encoding == Encoding::kInt8 ? panels * cpu::kPanel : 0;
   PackedTensors packed;
   packed.data = at::empty({panels, cpu::NumSteps(encoding, plain.inputs), cpu::kPanel,
                            output_bytes / data.element_size()},
                           data.options());
   packed.scale = int4 ? at::empty({0}, data.options().dtype(at::kFloat)) : scale;
   PreferHugePages(packed.data);
-  packed.aux = at::empty({kAuxHeader + num_sums}, data.options().dtype(at::kInt));
-  auto* aux = packed.aux.mutable_data_ptr<std::int32_t>();
-  aux[0] = static_cast<std::int32_t>(plain.outputs);
-  aux[1] = static_cast<std::int32_t>(plain.inputs);
+  packed.aux = MakeAux(description, num_sums);
+  auto* sums = packed.aux.mutable_data_ptr<std::int32_t>() + Description::kNumbers;
   auto* words = static_cast<std::uint32_t*>(packed.data.mutable_data_ptr());
   context.Run(static_cast<int>(panels),
-              [&](int panel) { cpu::PackPanel(plain, panel, words, aux + kAuxHeader); });
+              [&](int panel) { cpu::PackPanel(plain, panel, words, sums); });
   return packed;
 }
 
-cpu::PackedMatrix ViewOf(const at::Tensor& data, const at::Tensor& scale, const at::Tensor& aux) {
-  const auto encoding = EncodingOf(data.scalar_type());
-  TORCH_CHECK(IsPacked(data) && encoding.has_value() && data.is_cpu() && data.is_contiguous(),
+cpu::PackedMatrix ViewOf(const Matrix& source) {
+  const auto& [data, scale, aux] = source;
+  const Description description = Describe(source);
+  TORCH_CHECK(description.layout == Layout::kCpuPanels && data.dim() == 4 && data.is_cpu() &&
+                  data.is_contiguous() && data.scalar_type() == TypeOf(description.encoding),
               "not a matrix that was packed for CPUs");
-  TORCH_CHECK(aux.scalar_type() == at::kInt && aux.numel() >= kAuxHeader && aux.is_contiguous(),
-              "a packed matrix without its numbers");
-  const auto* numbers = aux.const_data_ptr<std::int32_t>();
-  cpu::PackedMatrix matrix{*encoding, numbers[0], numbers[1],
+  cpu::PackedMatrix matrix{description.encoding, description.outputs, description.inputs,
                            static_cast<const std::uint32_t*>(data.const_data_ptr())};
   TORCH_CHECK(data.size(0) == matrix.num_panels() && data.size(1) == matrix.num_steps(),
               "a packed matrix of another shape than its numbers say");
-  if (cpu::HasOutputScale(*encoding)) {
+  if (cpu::HasOutputScale(matrix.encoding)) {
     TORCH_CHECK(scale.scalar_type() == at::kFloat && scale.numel() == matrix.outputs &&
                     scale.is_contiguous(),
                 "a matrix without a scale for each output");
     matrix.scale = scale.const_data_ptr<float>();
   }
-  if (*encoding == cpu::Encoding::kInt8) {
-    TORCH_CHECK(aux.numel() == kAuxHeader + matrix.num_panels() * cpu::kPanel,
+  if (matrix.encoding == Encoding::kInt8) {
+    TORCH_CHECK(aux.numel() == Description::kNumbers + matrix.num_panels() * cpu::kPanel,
                 "an int8 matrix without the sums of its weights");
-    matrix.sums = numbers + kAuxHeader;
+    matrix.sums = aux.const_data_ptr<std::int32_t>() + Description::kNumbers;
   }
   return matrix;
 }

@@ -2,9 +2,9 @@
 // Weight matrices as tensors in the order of the CPU kernels (core/cpu/packed_matrix.h).
 //
 // `data` keeps its type and has four dimensions, [panels, steps, kPanel, values of an output in a
-// step]; `scale` stays as it is, but is empty for int4, whose scales lie in `data`; `aux` i32 holds
-// outputs, inputs and, for int8, the sums of the weights. A matrix in two dimensions is canonical,
-// and the reference kernels take it.
+// step]; `scale` stays as it is, but is empty for int4, whose scales lie in `data`; `aux` holds the
+// description (matrix.h) and, for int8, the sums of the weights. The reference kernels take
+// canonical matrices.
 #ifndef CORE_MODEL_OPS_PACKED_H_
 #define CORE_MODEL_OPS_PACKED_H_
 
@@ -12,23 +12,26 @@
 
 #include "core/cpu/context.h"
 #include "core/cpu/packed_matrix.h"
+#include "core/model/ops/matrix.h"
 
 namespace paligemma::ops {
 
 struct PackedTensors {
   at::Tensor data, scale, aux;
+
+  Matrix View() const { return {data, scale, aux}; }
 };
 
-// Whether the matrix is canonical and of an encoding that CPU kernels take.
-bool CanPack(const at::Tensor& data, const at::Tensor& scale);
-bool IsPacked(const at::Tensor& data);
+// Returns true if CPU kernels take the matrix, which is canonical.
+bool CanPack(const at::Tensor& data, const at::Tensor& scale, Encoding encoding);
 
-// On the context's threads. REQUIRES: CanPack(data, scale).
-PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale);
+// On the context's threads. REQUIRES: CanPack(data, scale, encoding).
+PackedTensors Pack(const cpu::Context& context, const at::Tensor& data, const at::Tensor& scale,
+                   Encoding encoding);
 
 // A view of a packed matrix; the tensors must outlive it. c10::Error if they do not belong
 // together.
-cpu::PackedMatrix ViewOf(const at::Tensor& data, const at::Tensor& scale, const at::Tensor& aux);
+cpu::PackedMatrix ViewOf(const Matrix& matrix);
 
 // x f32 [M,K] times the transposed matrix -> f32 [M,N], with the kernels of the current context.
 at::Tensor PackedLinear(const at::Tensor& x, const cpu::PackedMatrix& w);

@@ -29,10 +29,11 @@ Tensor Softcap(const Tensor& row, double softcap) {
 }
 
 // f32 [R,vocab] on the CPU, soft-capped.
-Tensor CappedLogits(const Tensor& hidden, const Tensor& table, const Tensor& table_scale,
-                    const Tensor& table_aux, std::int64_t vocab, double softcap) {
-  Tensor rows = Linear(hidden, table, table_scale, table_aux);
-  if (IsPacked(table)) {
+Tensor CappedLogits(const LogitsArgs& args) {
+  const double softcap = args.softcap;
+  const std::int64_t vocab = args.vocab;
+  Tensor rows = Linear(args.hidden, args.table);
+  if (IsPacked(args.table)) {
     if (softcap > 0) {
       PackedSoftcap(softcap, &rows);
     }
@@ -169,14 +170,15 @@ bool AllGreedy(const Tensor& params, const Tensor& controls) {
 }
 
 // sample() for rows that are all greedy, with no alternatives: no logit is written to memory.
-Tensors4 SampleLargest(const Tensor& hidden0, const cpu::PackedMatrix& table, std::int64_t vocab,
-                       double softcap, std::int64_t top) {
-  const Tensor hidden = hidden0.contiguous();
+Tensors4 SampleLargest(const LogitsArgs& args, std::int64_t top) {
+  const cpu::PackedMatrix table = ViewOf(args.table);
+  const Tensor hidden = args.hidden.contiguous();
   const cpu::Context& context = cpu::CurrentContext();
   const cpu::Activations x = cpu::MakeActivations(
       context, table.encoding, hidden.const_data_ptr<float>(), hidden.size(0), table.inputs);
-  const auto largest = cpu::FindLargestLogits(context, x, table, vocab, static_cast<float>(softcap),
-                                              /*with_log_probabilities=*/top == 0);
+  const auto largest =
+      cpu::FindLargestLogits(context, x, table, args.vocab, static_cast<float>(args.softcap),
+                             /*with_log_probabilities=*/top == 0);
   const std::int64_t count = hidden.size(0);
   Tensor ids = at::empty({count}, at::kInt);
   Tensor logprobs = at::empty({top == 0 ? count : 0}, at::kFloat);
@@ -191,22 +193,19 @@ Tensors4 SampleLargest(const Tensor& hidden0, const cpu::PackedMatrix& table, st
 
 }  // namespace
 
-Tensor logits(const Tensor& hidden, const Tensor& table, const Tensor& table_scale,
-              const Tensor& table_aux, std::int64_t vocab, double softcap) {
-  return Softcap(Linear(hidden, table, table_scale, table_aux).narrow(1, 0, vocab), softcap);
+Tensor logits(const LogitsArgs& args) {
+  return Softcap(Linear(args.hidden, args.table).narrow(1, 0, args.vocab), args.softcap);
 }
 
-Tensors4 sample(const Tensor& hidden, const Tensor& table, const Tensor& table_scale,
-                const Tensor& table_aux, std::int64_t vocab, double softcap, const Tensor& params0,
-                const Tensor& controls0, const Tensor& masks0, Tensor seen, std::int64_t flags,
-                std::int64_t top) {
-  const Tensor params = params0.to(at::kCPU), controls = controls0.to(at::kCPU);
-  if (IsPacked(table) && top <= 0 && AllGreedy(params, controls)) {
-    return SampleLargest(hidden, ViewOf(table, table_scale, table_aux), vocab, softcap, top);
+Tensors4 sample(const SampleArgs& args) {
+  const std::int64_t vocab = args.logits.vocab, top = args.top;
+  const Tensor params = args.params.to(at::kCPU), controls = args.controls.to(at::kCPU);
+  if (IsPacked(args.logits.table) && top <= 0 && AllGreedy(params, controls)) {
+    return SampleLargest(args.logits, top);
   }
-  const Tensor capped = CappedLogits(hidden, table, table_scale, table_aux, vocab, softcap);
-  const Tensor masks = masks0.to(at::kCPU);
-  Tensor marks = seen.to(at::kCPU);
+  const Tensor capped = CappedLogits(args.logits);
+  const Tensor masks = args.masks.to(at::kCPU);
+  Tensor marks = args.seen.to(at::kCPU);
   const std::int64_t count = capped.size(0), width = std::clamp<std::int64_t>(top, 0, vocab);
   Tensor ids = at::empty({count}, at::kInt);
   Tensor logprobs = at::empty({top >= 0 ? count : 0}, at::kFloat);
@@ -228,17 +227,17 @@ Tensors4 sample(const Tensor& hidden, const Tensor& table, const Tensor& table_s
       row.seen[id / 32] |= static_cast<int>(1u << (id % 32));
     }
     if (top >= 0) {
-      const Tensor q = LogProbabilities(row, own, (flags & kLogprobsOfAllowed) != 0);
+      const Tensor q = LogProbabilities(row, own, (args.flags & kLogprobsOfAllowed) != 0);
       logprobs.mutable_data_ptr<float>()[r] = id >= 0 ? q.const_data_ptr<float>()[id] : 0;
       const auto [values, order] = q.topk(width);
       top_ids[r].copy_(order);
       top_logprobs[r].copy_(values);
     }
   }
-  if (seen.numel() > 0 && !seen.is_cpu()) {
-    seen.copy_(marks);
+  if (args.seen.numel() > 0 && !args.seen.is_cpu()) {
+    args.seen.copy_(marks);
   }
-  const auto device = hidden.device();
+  const auto device = args.logits.hidden.device();
   return {ids.to(device), logprobs.to(device), top_ids.to(device), top_logprobs.to(device)};
 }
 

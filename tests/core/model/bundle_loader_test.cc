@@ -42,7 +42,7 @@ class BundleLoaderTest : public ::testing::Test {
   void TearDown() override { fs::remove_all(directory_); }
 
   StatusOr<LoadedModule> LoadDecoder() const {
-    return BundleLoader(directory_.string(), manifest_, "cpu", 2).LoadDecoder();
+    return BundleLoader(directory_.string(), manifest_, Device::Cpu(), 2).LoadDecoder();
   }
   // One line that begins with the file's path.
   void ExpectRefused(const Status& status, const std::string& part) const {
@@ -130,7 +130,7 @@ TEST_F(BundleLoaderTest, RefusesNumbersThatContradictTheManifest) {
   ExpectRefused(LoadDecoder().status(), "layer 1: window");
   manifest_ = good;
   manifest_.architecture.vision.heads = 9;
-  const auto vision = BundleLoader(directory_.string(), manifest_, "cpu", 2).LoadVision();
+  const auto vision = BundleLoader(directory_.string(), manifest_, Device::Cpu(), 2).LoadVision();
   EXPECT_THAT(vision.status().message(), HasSubstr("vision.pt: layer 0: heads"));
 }
 
@@ -148,7 +148,7 @@ TEST_F(BundleLoaderTest, RefusesWeightsInAnotherEncodingThanTheRecipes) {
   manifest_.recipe = good;
   manifest_.recipe->vision = "bfloat16";
   EXPECT_TRUE(LoadDecoder().ok());
-  const auto vision = BundleLoader(directory_.string(), manifest_, "cpu", 2).LoadVision();
+  const auto vision = BundleLoader(directory_.string(), manifest_, Device::Cpu(), 2).LoadVision();
   EXPECT_THAT(vision.status().message(), HasSubstr("vision.pt: patches is Float"));
 }
 

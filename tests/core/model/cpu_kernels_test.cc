@@ -20,6 +20,7 @@
 
 #include "core/model/ops/layer_pages.h"
 #include "core/model/ops/packed.h"
+#include "tests/core/model/matrices.h"
 
 namespace paligemma::ops {
 namespace {
@@ -35,8 +36,8 @@ constexpr at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kChar, at::k
                                      at::kFloat8_e4m3fn};
 
 // A matrix in both forms; kByte is int4 and needs a multiple of 32 inputs.
-struct Matrix {
-  Matrix(std::int64_t outputs, std::int64_t inputs, at::ScalarType type)
+struct TwoForms {
+  TwoForms(std::int64_t outputs, std::int64_t inputs, at::ScalarType type)
       : data(type == at::kChar   ? at::randint(-127, 128, {outputs, inputs}, type)
              : type == at::kByte ? at::randint(0, 256, {outputs, inputs / 2}, type)
                                  : (at::randn({outputs, inputs}) * 0.3).to(type)),
@@ -44,9 +45,11 @@ struct Matrix {
               : type == at::kByte ? (at::randn({outputs, inputs / 32}) * 0.1).to(at::kBFloat16)
               : type == at::kFloat8_e4m3fn ? at::rand({outputs})
                                            : None()),
-        packed(Pack(cpu::CurrentContext(), data, scale)) {}
+        canonical(Canonical(data, scale)),
+        packed(Packed(cpu::CurrentContext(), data, scale)) {}
+  const PackedTensors& In(bool is_packed) const { return is_packed ? packed : canonical; }
   Tensor data, scale;
-  PackedTensors packed;
+  PackedTensors canonical, packed;
 };
 
 class CpuKernelsTest : public ::testing::TestWithParam<cpu::Isa> {
@@ -87,17 +90,31 @@ struct AttentionStep {
     const Tensor positions = at::tensor({0, 1, 2, 3, 4, 0, 1, 2, 6, 0}, at::kInt);
     const Tensor slots = at::tensor({4, 5, 6, 7, 8, 20, 21, -1, 30, -1}, at::kInt);
     const Tensor table = at::tensor({5, 7, 1, 0}, at::kInt).view({2, 2});
-    return (packed ? CpuAttention : attention)(
-        h, y, y_norm, norm, packed ? qkv.packed.data : qkv.data,
-        packed ? qkv.packed.scale : qkv.scale, packed ? qkv.packed.aux : None(),
-        packed ? out.packed.data : out.data, packed ? out.packed.scale : out.scale,
-        packed ? out.packed.aux : None(), rope(positions, kDim, 10000), own_kv, own_scale, slots,
-        at::tensor({0, 5, 8}, at::kInt), std::vector<std::int64_t>{5, 3}, table,
-        at::tensor({7, 0}, at::kInt), rows, TensorList(), None(), 1, kHeads, kKvHeads, kDim, 1e-6,
-        0.2, 50, window);
+    return (packed ? CpuAttention : attention)({{h, y, y_norm},
+                                                norm,
+                                                qkv.In(packed).View(),
+                                                out.In(packed).View(),
+                                                rope({positions, kDim, 10000}),
+                                                own_kv,
+                                                own_scale,
+                                                slots,
+                                                at::tensor({0, 5, 8}, at::kInt),
+                                                std::vector<std::int64_t>{5, 3},
+                                                table,
+                                                at::tensor({7, 0}, at::kInt),
+                                                rows,
+                                                {TensorList(), None()},
+                                                1,
+                                                kHeads,
+                                                kKvHeads,
+                                                kDim,
+                                                1e-6,
+                                                0.2,
+                                                50,
+                                                window});
   }
 
-  Matrix qkv, out;
+  TwoForms qkv, out;
   Tensor kv, kv_scale, h = at::randn({10, kHidden}), y = at::randn({10, kHidden});
   Tensor y_norm = at::randn({kHidden}), norm = at::randn({kHidden});
 };
@@ -141,12 +158,19 @@ TEST_P(CpuKernelsTest, Int8PagesAreTheReferencesToTheBit) {
 TEST_P(CpuKernelsTest, MlpMatchesTheReference) {
   const Tensor h = at::randn({9, 64}), y = at::randn({9, 64}), norm = at::randn({64});
   for (const auto type : kTypes) {
-    const Matrix in(2 * 96, 64, type), back(64, 96, type);
-    const auto [h1, y1] =
-        CpuMlp(h, y, norm, norm, in.packed.data, in.packed.scale, in.packed.aux, back.packed.data,
-               back.packed.scale, back.packed.aux, TensorList(), None(), 0, 96, 1e-6);
-    const auto [h2, y2] = mlp(h, y, norm, norm, in.data, in.scale, None(), back.data, back.scale,
-                              None(), TensorList(), None(), 0, 96, 1e-6);
+    const TwoForms in(2 * 96, 64, type), back(64, 96, type);
+    const auto run = [&](bool packed) {
+      return (packed ? CpuMlp : mlp)({{h, y, norm},
+                                      norm,
+                                      in.In(packed).View(),
+                                      back.In(packed).View(),
+                                      {TensorList(), None()},
+                                      0,
+                                      96,
+                                      1e-6});
+    };
+    const auto [h1, y1] = run(true);
+    const auto [h2, y2] = run(false);
     EXPECT_LT(Difference(h1, h2), 1e-6);
     EXPECT_LT(Difference(y1, y2), type == at::kFloat ? 1e-5 : 2e-2) << type;
   }
@@ -158,26 +182,37 @@ TEST_P(CpuKernelsTest, VisionMatchesTheReference) {
   const Tensor norm = at::randn({kHidden}), bias = at::randn({kHidden});
   for (const auto type : {at::kFloat, at::kBFloat16, at::kChar}) {
     const double tolerance = type == at::kFloat ? 1e-5 : 2e-2;
-    const Matrix qkv(3 * kHidden, kHidden, type), out(kHidden, kHidden, type);
+    const TwoForms qkv(3 * kHidden, kHidden, type), out(kHidden, kHidden, type);
     const Tensor qkv_bias = at::randn({3 * kHidden});
-    EXPECT_LT(Difference(CpuVisionAttention(h, norm, bias, qkv.packed.data, qkv.scale,
-                                            qkv.packed.aux, qkv_bias, out.packed.data, out.scale,
-                                            out.packed.aux, bias, kTokens, 3, 12, 1e-6),
-                         vision_attention(h, norm, bias, qkv.data, qkv.scale, None(), qkv_bias,
-                                          out.data, out.scale, None(), bias, kTokens, 3, 12, 1e-6)),
-              tolerance);
-    const Matrix fc1(50, kHidden, type), fc2(kHidden, 50, type);
+    const auto attend = [&](bool packed) {
+      return (packed ? CpuVisionAttention : vision_attention)({h,
+                                                               {norm, bias, 1e-6},
+                                                               qkv.In(packed).View(),
+                                                               qkv_bias,
+                                                               out.In(packed).View(),
+                                                               bias,
+                                                               kTokens,
+                                                               3,
+                                                               12});
+    };
+    EXPECT_LT(Difference(attend(true), attend(false)), tolerance);
+    const TwoForms fc1(50, kHidden, type), fc2(kHidden, 50, type);
     const Tensor fc1_bias = at::randn({50});
-    EXPECT_LT(
-        Difference(CpuVisionMlp(h, norm, bias, fc1.packed.data, fc1.scale, fc1.packed.aux, fc1_bias,
-                                fc2.packed.data, fc2.scale, fc2.packed.aux, bias, 50, 1e-6),
-                   vision_mlp(h, norm, bias, fc1.data, fc1.scale, None(), fc1_bias, fc2.data,
-                              fc2.scale, None(), bias, 50, 1e-6)),
-        tolerance);
-    EXPECT_LT(Difference(CpuProject(h, norm, bias, fc1.packed.data, fc1.scale, fc1.packed.aux,
-                                    fc1_bias, 50, 1e-6),
-                         project(h, norm, bias, fc1.data, fc1.scale, None(), fc1_bias, 50, 1e-6)),
-              tolerance);
+    const auto feed = [&](bool packed) {
+      return (packed ? CpuVisionMlp : vision_mlp)({h,
+                                                   {norm, bias, 1e-6},
+                                                   fc1.In(packed).View(),
+                                                   fc1_bias,
+                                                   fc2.In(packed).View(),
+                                                   bias,
+                                                   50});
+    };
+    EXPECT_LT(Difference(feed(true), feed(false)), tolerance);
+    const auto widen = [&](bool packed) {
+      return (packed ? CpuProject
+                     : project)({h, {norm, bias, 1e-6}, fc1.In(packed).View(), fc1_bias, 50});
+    };
+    EXPECT_LT(Difference(widen(true), widen(false)), tolerance);
   }
 }
 
@@ -190,12 +225,13 @@ TEST_P(CpuKernelsTest, SamplesTheSameTokensAsTheReference) {
   params.select(1, 3).fill_(1);
   const Tensor none = at::zeros({0, 0}, at::kInt);
   for (const auto type : {at::kFloat, at::kChar, at::kFloat8_e4m3fn}) {
-    const Matrix table(kVocab, 32, type);
-    const auto [ids, logprobs, top_ids, top_logprobs] =
-        sample(hidden, table.packed.data, table.scale, table.packed.aux, kVocab, 30, params,
-               controls, none, none, 0, 3);
-    const auto [ids2, logprobs2, top_ids2, top_logprobs2] = sample(
-        hidden, table.data, table.scale, None(), kVocab, 30, params, controls, none, none, 0, 3);
+    const TwoForms table(kVocab, 32, type);
+    const auto run = [&](bool packed) {
+      return sample(
+          {{hidden, table.In(packed).View(), kVocab, 30}, params, controls, none, none, 0, 3});
+    };
+    const auto [ids, logprobs, top_ids, top_logprobs] = run(true);
+    const auto [ids2, logprobs2, top_ids2, top_logprobs2] = run(false);
     EXPECT_TRUE(at::equal(ids, ids2));
     EXPECT_TRUE(at::equal(top_ids, top_ids2));
     EXPECT_LT(Difference(logprobs, logprobs2), 1e-5);
@@ -214,12 +250,16 @@ TEST_P(CpuKernelsTest, GreedyRowsChooseTheSameTokensWithAndWithoutLogits) {
   params.select(1, 3).fill_(1);
   const Tensor none = at::zeros({0, 0}, at::kInt);
   for (const auto type : kTypes) {
-    const Matrix table(5003, 32, type);
+    const TwoForms table(5003, 32, type);
     for (const double softcap : {0., 30.}) {
       const auto run = [&](const Tensor& rows, std::int64_t top) {
-        return sample(rows, table.packed.data, table.packed.scale, table.packed.aux, kVocab,
-                      softcap, params.narrow(0, 0, rows.size(0)),
-                      controls.narrow(0, 0, rows.size(0)), none, none, 0, top);
+        return sample({{rows, table.packed.View(), kVocab, softcap},
+                       params.narrow(0, 0, rows.size(0)),
+                       controls.narrow(0, 0, rows.size(0)),
+                       none,
+                       none,
+                       0,
+                       top});
       };
       const auto [ids, logprobs, top_ids, top_logprobs] = run(hidden, 0);
       const auto [ids2, logprobs2, top_ids2, top_logprobs2] = run(hidden, 1);
@@ -240,19 +280,24 @@ TEST_P(CpuKernelsTest, GreedyRowsChooseTheSameTokensWithAndWithoutLogits) {
 
 TEST_P(CpuKernelsTest, OldScalesOfInt4StayWithTheReference) {
   const Tensor data = at::randint(0, 256, {8, 32}, at::kByte);
-  EXPECT_TRUE(CanPack(data, at::rand({8, 2}).to(at::kBFloat16)));
-  EXPECT_FALSE(CanPack(data, at::rand({8, 2})));
-  EXPECT_FALSE(CanPack(data, at::rand({8, 1}).to(at::kBFloat16)));  // groups of 64
+  EXPECT_TRUE(CanPack(data, at::rand({8, 2}).to(at::kBFloat16), Encoding::kInt4));
+  EXPECT_FALSE(CanPack(data, at::rand({8, 2}), Encoding::kInt4));
+  EXPECT_FALSE(CanPack(data, at::rand({8, 1}).to(at::kBFloat16), Encoding::kInt4));  // groups of 64
 }
 
 TEST_P(CpuKernelsTest, AStepsRowIsTheSameAmongOthers) {
   for (const auto type : kTypes) {
     const Tensor h = at::randn({33, 64}), y = at::randn({33, 64}), norm = at::randn({64});
-    const Matrix in(2 * 96, 64, type), back(64, 96, type);
+    const TwoForms in(2 * 96, 64, type), back(64, 96, type);
     const auto run = [&](std::int64_t first, std::int64_t count) {
-      return CpuMlp(h.narrow(0, first, count), y.narrow(0, first, count), norm, norm,
-                    in.packed.data, in.packed.scale, in.packed.aux, back.packed.data,
-                    back.packed.scale, back.packed.aux, TensorList(), None(), 0, 96, 1e-6);
+      return CpuMlp({{h.narrow(0, first, count), y.narrow(0, first, count), norm},
+                     norm,
+                     in.packed.View(),
+                     back.packed.View(),
+                     {TensorList(), None()},
+                     0,
+                     96,
+                     1e-6});
     };
     const auto [all_h, all_y] = run(0, 33);
     for (int count = 1; count <= 33; ++count) {

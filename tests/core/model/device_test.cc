@@ -6,11 +6,25 @@
 namespace paligemma {
 namespace {
 
+TEST(DeviceTest, TextAndDeviceAreEachOthersInverse) {
+  for (const char* text : {"cpu", "cuda:0", "cuda:17"}) {
+    const auto device = Device::Parse(text);
+    ASSERT_TRUE(device.has_value()) << text;
+    EXPECT_EQ(device->ToString(), text);
+    EXPECT_NE(device->is_cpu(), device->is_cuda());
+  }
+  EXPECT_EQ(Device::Parse("cuda:17")->cuda_index(), 17);
+  EXPECT_NE(Device::Cuda(1), Device::Cuda(0));
+  for (const char* text : {"", "CPU", "cuda", "cuda:", "cuda:-1", "cuda:1 ", "cuda:99999999999"}) {
+    EXPECT_FALSE(Device::Parse(text).has_value()) << text;
+  }
+}
+
 TEST(DeviceTest, TakesTheCpuWhenAsked) {
   const auto choice = PrepareDevice("cpu");
   ASSERT_TRUE(choice.ok());
-  EXPECT_EQ(choice->device, "cpu");
-  EXPECT_GT(FreeDeviceBytes("cpu"), 0);
+  EXPECT_EQ(choice->device, Device::Cpu());
+  EXPECT_GT(FreeDeviceBytes(choice->device), 0);
 }
 
 TEST(DeviceTest, RefusesWhatIsNoDevice) {
@@ -24,7 +38,7 @@ TEST(DeviceTest, AutoFallsBackToTheCpuAndSaysWhy) {
   const auto choice = PrepareDevice("auto");
   ASSERT_TRUE(choice.ok());
   const auto gpu = PrepareDevice("cuda:0");
-  EXPECT_EQ(choice->device, gpu.ok() ? "cuda:0" : "cpu");
+  EXPECT_EQ(choice->device, gpu.ok() ? Device::Cuda(0) : Device::Cpu());
   EXPECT_FALSE(choice->reason.empty());
   if (!gpu.ok()) {
     EXPECT_EQ(gpu.status().code(), StatusCode::kFailedPrecondition);

@@ -82,7 +82,7 @@ std::vector<GoldenSet> LoadGoldenSets() {
   return sets;
 }
 
-std::string TestDevice() {
+Device TestDevice() {
   const char* wanted = std::getenv("PG_TEST_DEVICE");
   const auto choice = PrepareDevice(wanted != nullptr ? wanted : "cpu");
   PG_CHECK(choice.ok()) << choice.status().message();

@@ -34,7 +34,7 @@ struct GoldenSet {
 std::vector<GoldenSet> LoadGoldenSets();
 
 // $PG_TEST_DEVICE or "cpu", prepared. scripts/gpu-check sets it.
-std::string TestDevice();
+Device TestDevice();
 
 // A sequence that asks for the case's tokens greedily.
 std::unique_ptr<Sequence> MakeSequence(const GoldenCase& golden, const Manifest& manifest);

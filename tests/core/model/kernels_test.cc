@@ -17,6 +17,7 @@
 #include "core/model/ops/library.h"
 #include "core/model/ops/linear.h"
 #include "core/model/ops/packed.h"
+#include "tests/core/model/matrices.h"
 
 namespace paligemma::ops {
 namespace {
@@ -24,6 +25,12 @@ namespace {
 using ::testing::HasSubstr;
 
 Tensor None() { return at::zeros({0}); }
+
+// A product with a canonical matrix.
+Tensor Times(const Tensor& x, const Tensor& w, const Tensor& scale = None()) {
+  const PackedTensors canonical = Canonical(w, scale);
+  return Linear(x, canonical.View());
+}
 
 double MaxDifference(const Tensor& a, const Tensor& b) {
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
@@ -40,11 +47,12 @@ TEST(KernelsTest, NormCapAndRopeGiveTheReferenceNumbers) {
               ::testing::Pointwise(::testing::FloatNear(1e-6f),
                                    {0.3651483f, -1.0954450f, 0.5477225f, -2.9211868f}));
   const Tensor one = at::ones({1, 1});
-  EXPECT_NEAR(logits(at::full({1, 1}, 100.f), one, None(), None(), 1, 50).item<float>(), 48.2013790,
+  const PackedTensors table = Canonical(one);
+  EXPECT_NEAR(logits({at::full({1, 1}, 100.f), table.View(), 1, 50}).item<float>(), 48.2013790,
               1e-5);
-  EXPECT_NEAR(logits(at::full({1, 1}, 30.f), one, None(), None(), 1, 30).item<float>(), 22.8478247,
+  EXPECT_NEAR(logits({at::full({1, 1}, 30.f), table.View(), 1, 30}).item<float>(), 22.8478247,
               1e-5);
-  const Tensor angles = rope(at::tensor({3}, at::kInt), 4, 10000.0);
+  const Tensor angles = rope({at::tensor({3}, at::kInt), 4, 10000.0});
   const std::vector<float> expected = {std::cos(3.f), std::cos(.03f), std::sin(3.f),
                                        std::sin(.03f)};
   EXPECT_THAT(Values(angles), ::testing::Pointwise(::testing::FloatNear(1e-7f), expected));
@@ -53,13 +61,11 @@ TEST(KernelsTest, NormCapAndRopeGiveTheReferenceNumbers) {
 TEST(KernelsTest, FloatProductsMatchDouble) {
   const Tensor x = at::randn({5, 70}), w = at::randn({33, 70});
   const Tensor exact = x.to(at::kDouble).mm(w.to(at::kDouble).t());
-  EXPECT_LT(MaxDifference(Linear(x, w, None(), None()), exact), 1e-4);
+  EXPECT_LT(MaxDifference(Times(x, w), exact), 1e-4);
   const Tensor half = w.to(at::kBFloat16);
-  EXPECT_LT(MaxDifference(Linear(x, half, None(), None()),
-                          x.to(at::kDouble).mm(half.to(at::kDouble).t())),
-            1e-4);
+  EXPECT_LT(MaxDifference(Times(x, half), x.to(at::kDouble).mm(half.to(at::kDouble).t())), 1e-4);
   const Tensor fp8 = w.to(at::kFloat8_e4m3fn), scale = at::randn({33}).abs();
-  EXPECT_LT(MaxDifference(Linear(x, fp8, scale, None()),
+  EXPECT_LT(MaxDifference(Times(x, fp8, scale),
                           x.to(at::kDouble).mm(fp8.to(at::kFloat).to(at::kDouble).t()) * scale),
             1e-3);
 }
@@ -71,7 +77,7 @@ TEST(KernelsTest, Int8ProductsAreExact) {
   const Tensor q = (x / row_scale).round().to(at::kLong);
   const Tensor sum = (q.unsqueeze(1) * w.to(at::kLong).unsqueeze(0)).sum(-1);
   const Tensor expected = sum.to(at::kFloat) * row_scale * scale;
-  EXPECT_TRUE(at::equal(Linear(x, w, scale, None()), expected));
+  EXPECT_TRUE(at::equal(Times(x, w, scale), expected));
 }
 
 TEST(KernelsTest, Int4ProductsSumGroupsInOrder) {
@@ -86,7 +92,7 @@ TEST(KernelsTest, Int4ProductsSumGroupsInOrder) {
     const Tensor own = (q.narrow(1, g * 32, 32).unsqueeze(1) * w.narrow(1, g * 32, 32)).sum(-1);
     sum += own.to(at::kFloat) * scale.select(1, g);
   }
-  EXPECT_TRUE(at::equal(Linear(x, packed, scale, None()), sum * row_scale));
+  EXPECT_TRUE(at::equal(Times(x, packed, scale), sum * row_scale));
 }
 
 // A matrix in the order of the CPU kernels gives what the canonical one gives.
@@ -97,24 +103,19 @@ TEST(KernelsTest, PackedProductsMatchCanonicalOnes) {
     const cpu::ContextScope scope(context);
     const Tensor x = at::randn({7, 135}), scale = at::rand({150});
     const Tensor whole = at::randint(-127, 128, {150, 135}, at::kChar);
-    const PackedTensors bytes = Pack(context, whole, scale);
-    EXPECT_TRUE(
-        at::equal(Linear(x, bytes.data, scale, bytes.aux), Linear(x, whole, scale, None())));
+    const PackedTensors bytes = Packed(context, whole, scale);
+    EXPECT_TRUE(at::equal(Linear(x, bytes.View()), Times(x, whole, scale)));
     const Tensor halves = at::randint(0, 256, {150, 64}, at::kByte), wide = at::randn({7, 128});
     const Tensor scales = at::randn({150, 4}).to(at::kBFloat16);
-    const PackedTensors small = Pack(context, halves, scales);
+    const PackedTensors small = Packed(context, halves, scales);
     // A group's sum and its scale are multiplied and added in one rounding or in two.
-    EXPECT_LT(MaxDifference(Linear(wide, small.data, small.scale, small.aux),
-                            Linear(wide, halves, scales, None())),
-              1e-4);
+    EXPECT_LT(MaxDifference(Linear(wide, small.View()), Times(wide, halves, scales)), 1e-4);
     for (const auto type : {at::kFloat, at::kBFloat16}) {
       const Tensor w = at::randn({150, 135}).to(type);
-      const PackedTensors packed = Pack(context, w, None());
+      const PackedTensors packed = Packed(context, w, None());
       // With bfloat16 weights activations are rounded to bfloat16 as well.
       const Tensor rounded = x.to(type).to(at::kFloat);
-      EXPECT_LT(MaxDifference(Linear(x, packed.data, None(), packed.aux),
-                              Linear(rounded, w, None(), None())),
-                1e-4);
+      EXPECT_LT(MaxDifference(Linear(x, packed.View()), Times(rounded, w)), 1e-4);
     }
   }
 }
@@ -126,24 +127,44 @@ TEST(KernelsTest, EmbedReadsPackedTables) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kChar, at::kFloat8_e4m3fn}) {
     const Tensor table = (at::randn({70, 5}) * 20).to(type);
     const Tensor own = type == at::kChar || type == at::kFloat8_e4m3fn ? scale : None();
-    const PackedTensors packed = Pack(context, table, own);
-    EXPECT_TRUE(at::equal(embed(ids, images, packed.data, own, packed.aux, 2.5, 70),
-                          embed(ids, images, table, own, None(), 2.5, 70)));
+    const PackedTensors packed = Packed(context, table, own);
+    EXPECT_TRUE(at::equal(embed({ids, images, packed.View(), 2.5, 70}),
+                          embed({ids, images, Canonical(table, own).View(), 2.5, 70})));
   }
 }
 
 TEST(KernelsTest, RefusesPackedMatricesThatDoNotFit) {
-  const PackedTensors packed = Pack({cpu::DetectIsa(), nullptr}, at::randn({70, 5}), None());
-  EXPECT_THROW(Linear(at::randn({1, 6}), packed.data, None(), packed.aux), c10::Error);
-  EXPECT_THROW(Linear(at::randn({1, 5}), packed.data, None(), None()), c10::Error);
+  const PackedTensors packed = Packed({cpu::DetectIsa(), nullptr}, at::randn({70, 5}), None());
+  EXPECT_THROW(Linear(at::randn({1, 6}), packed.View()), c10::Error);
+  EXPECT_THROW(Linear(at::randn({1, 5}), {packed.data, packed.scale, None()}), c10::Error);
   const PackedTensors bytes =
-      Pack({cpu::DetectIsa(), nullptr}, at::ones({70, 5}).to(at::kChar), None());
-  EXPECT_THROW(Linear(at::randn({1, 5}), bytes.data, at::rand({69}), bytes.aux), c10::Error);
+      Packed({cpu::DetectIsa(), nullptr}, at::ones({70, 5}).to(at::kChar), None());
+  EXPECT_THROW(Linear(at::randn({1, 5}), {bytes.data, at::rand({69}), bytes.aux}), c10::Error);
+}
+
+// What the bytes mean is said beside them: neither the type nor the number of dimensions tells.
+TEST(KernelsTest, RefusesMatricesThatAreNotDescribedOrStoredOtherwise) {
+  const Tensor x = at::randn({1, 8}), bytes = at::randint(0, 256, {6, 4}, at::kByte);
+  const Tensor scale = at::rand({6, 1});
+  EXPECT_THROW(Linear(x, {bytes, scale, None()}), c10::Error);
+  EXPECT_NO_THROW(Linear(x, Canonical(bytes, scale).View()));
+  const Tensor aux = MakeAux({Encoding::kInt8, Layout::kCanonical, 6, 4});
+  EXPECT_THROW(Linear(x, {bytes, scale, aux}), c10::Error);
+}
+
+TEST(KernelsTest, EncodingsHaveOneNameAndOneTypeEach) {
+  for (const char* name : {"float32", "bfloat16", "int8", "int4", "fp8"}) {
+    const auto encoding = EncodingNamed(name);
+    ASSERT_TRUE(encoding.has_value()) << name;
+    EXPECT_EQ(EncodingStoredAs(TypeOf(*encoding)), encoding);
+  }
+  EXPECT_FALSE(EncodingNamed("float64").has_value());
+  EXPECT_FALSE(EncodingStoredAs(at::kDouble).has_value());
 }
 
 TEST(KernelsTest, WideMatricesAreTakenInSlabs) {
   const Tensor x = at::randn({2, 2048}), w = at::randn({1100, 2048}).to(at::kBFloat16);
-  EXPECT_LT(MaxDifference(Linear(x, w, None(), None()), x.mm(w.to(at::kFloat).t())), 1e-3);
+  EXPECT_LT(MaxDifference(Times(x, w), x.mm(w.to(at::kFloat).t())), 1e-3);
 }
 
 // What lets a request have the same tokens in every batch.
@@ -151,11 +172,10 @@ TEST(KernelsTest, ARowOfAProductDoesNotDependOnTheOthers) {
   for (const auto& [inner, outer] :
        std::vector<std::pair<int, int>>{{2304, 512}, {64, 112}, {40, 7}}) {
     const Tensor x = at::randn({300, inner}), w = at::randn({outer, inner});
-    const Tensor all = Linear(x, w, None(), None());
+    const Tensor all = Times(x, w);
     for (const int count : {1, 2, 3, 7, 8, 9, 33, 257}) {
       for (const int first : {0, 1, 5}) {
-        EXPECT_TRUE(at::equal(Linear(x.narrow(0, first, count), w, None(), None()),
-                              all.narrow(0, first, count)))
+        EXPECT_TRUE(at::equal(Times(x.narrow(0, first, count), w), all.narrow(0, first, count)))
             << inner << " " << outer << " " << first << " " << count;
       }
     }
@@ -164,7 +184,7 @@ TEST(KernelsTest, ARowOfAProductDoesNotDependOnTheOthers) {
 
 TEST(KernelsTest, EmbedScalesTokensAndCopiesImageRows) {
   const Tensor table = at::randn({6, 4}), images = at::randn({3, 4});
-  const Tensor rows = embed(at::tensor({2, -3}, at::kInt), images, table, None(), None(), 8, 6);
+  const Tensor rows = embed({at::tensor({2, -3}, at::kInt), images, Canonical(table).View(), 8, 6});
   EXPECT_TRUE(at::equal(rows[0], table[2] * 8));
   EXPECT_TRUE(at::equal(rows[1], images[2]));
 }
@@ -188,12 +208,30 @@ struct Layer {
   Tensor Run(const Tensor& h, const std::vector<int>& positions, const std::vector<int>& slots,
              std::vector<std::int64_t> lengths, const Tensor& table,
              const std::vector<int>& context, int window = 0) {
-    const Tensor angles = rope(at::tensor(positions, at::kInt), kDim, 10000);
-    return std::get<1>(attention(h, None(), None(), norm, qkv, None(), None(), out, None(), None(),
-                                 angles, kv, kv_scale, at::tensor(slots, at::kInt),
-                                 at::zeros({1}, at::kInt), lengths, table,
-                                 at::tensor(context, at::kInt), None(), TensorList(), None(), 0,
-                                 kHeads, kKvHeads, kDim, 1e-6, 0.3, 50, window));
+    const Tensor angles = rope({at::tensor(positions, at::kInt), kDim, 10000});
+    const PackedTensors in = Canonical(qkv), back = Canonical(out);
+    return std::get<1>(attention({{h, None(), None()},
+                                  norm,
+                                  in.View(),
+                                  back.View(),
+                                  angles,
+                                  kv,
+                                  kv_scale,
+                                  at::tensor(slots, at::kInt),
+                                  at::zeros({1}, at::kInt),
+                                  lengths,
+                                  table,
+                                  at::tensor(context, at::kInt),
+                                  None(),
+                                  {TensorList(), None()},
+                                  0,
+                                  kHeads,
+                                  kKvHeads,
+                                  kDim,
+                                  1e-6,
+                                  0.3,
+                                  50,
+                                  window}));
   }
 };
 
@@ -235,7 +273,7 @@ TEST(KernelsTest, UnwrittenSlotsPaddingRowsAndWindowsDoNoHarm) {
 TEST(KernelsTest, CopiesBlocksOfEveryType) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kChar, at::kFloat8_e4m3fn}) {
     const Tensor kv = at::randn({2, 2, 4, 2, 3, 5}).mul(10).to(type);
-    copy_blocks(kv, None(), at::tensor({1}, at::kInt), at::tensor({3}, at::kInt));
+    copy_blocks({kv, None(), at::tensor({1}, at::kInt), at::tensor({3}, at::kInt)});
     EXPECT_TRUE(at::equal(kv.select(2, 1).to(at::kFloat), kv.select(2, 3).to(at::kFloat)));
   }
 }

@@ -72,7 +72,7 @@ TEST_F(RunnerTest, EveryCaseAloneGivesTheReferencesTokens) {
 }
 
 TEST_F(RunnerTest, EveryInstructionSetGivesTheReferencesTokens) {
-  if (TestDevice() != "cpu") {
+  if (!TestDevice().is_cpu()) {
     GTEST_SKIP() << "for CPUs";
   }
   std::vector<std::string> names = {"reference"};
@@ -154,7 +154,7 @@ TEST_F(RunnerTest, APreemptedSequenceGoesOnWithTheSameTokens) {
 }
 
 TEST_F(RunnerTest, BatchesChangeNoBitOfALogProbability) {
-  if (TestDevice() != "cpu") {
+  if (!TestDevice().is_cpu()) {
     GTEST_SKIP() << "GPU libraries choose kernels by the batch's size";
   }
   const GoldenSet& set = sets_.front();

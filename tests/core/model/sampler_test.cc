@@ -12,7 +12,7 @@
 #include <map>
 
 #include "core/model/ops/kernels.h"
-#include "core/model/ops/linear.h"
+#include "tests/core/model/matrices.h"
 
 namespace paligemma::ops {
 namespace {
@@ -40,9 +40,14 @@ Tensors4 SampleLogits(const Tensor& logits, const std::vector<Ask>& asks,
                     {a.top_k, a.mask, a.seen, a.forced, a.seed_low, a.seed_high, a.counter, 0});
   }
   const auto count = static_cast<std::int64_t>(asks.size());
-  const Tensor none = at::zeros({0});
-  return sample(logits, at::eye(vocab), none, none, vocab, 0, at::tensor(params).view({count, 4}),
-                at::tensor(controls, at::kInt).view({count, 8}), masks, seen, flags, top);
+  const PackedTensors table = Canonical(at::eye(vocab));
+  return sample({{logits, table.View(), vocab, 0},
+                 at::tensor(params).view({count, 4}),
+                 at::tensor(controls, at::kInt).view({count, 8}),
+                 masks,
+                 seen,
+                 flags,
+                 top});
 }
 
 std::vector<int> Ids(const Tensors4& result) {

@@ -98,7 +98,7 @@ TEST(TraceTest, EveryLayerMatchesTheReference) {
   int compared = 0;
   for (const GoldenSet& set : LoadGoldenSets()) {
     const auto expected = ReadSafetensors(set.goldens + "/activations.safetensors");
-    const BundleLoader loader(set.bundle, set.manifest, "cpu", 2);
+    const BundleLoader loader(set.bundle, set.manifest, Device::Cpu(), 2);
     auto vision = loader.LoadVision();
     auto decoder = loader.LoadDecoder();
     ASSERT_TRUE(vision.ok() && decoder.ok());
