@@ -16,10 +16,10 @@ DEMO = Path(__file__).resolve().parents[2] / "models/demo"
 
 def test_the_committed_bundle_is_a_state_to_train_on(tmp_path: Path) -> None:
     finish.start_from_bundle(DEMO, tmp_path)
-    learner = learn.Learner(Config(), tmp_path, "cpu", learn.Plan(1000))
+    trainer = learn.Trainer(Config(), tmp_path, "cpu", learn.Plan(1000))
     settings = {"tokenizer": str(tmp_path / learn.TOKENIZER), "side": 112, "grid": 8, "pictures": 4, "prompts": 6,
                 "groups": 1, "most_things": 3, "text_share": 0.0, "pages": 0}
-    loss = learner.train_on(batches.make_batch("held-out-resumed", 0, settings))
+    loss = trainer.train_on(batches.make_batch("held-out-resumed", 0, settings))
     assert loss < 5  # from nothing it begins near 20
 
 

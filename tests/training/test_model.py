@@ -63,7 +63,7 @@ def test_equals_transformers(tmp_path: Path) -> None:
     ids = torch.tensor([[BOS, 40, 41, 4, 900, 901, 902]])
     prefix = torch.tensor([4])
     with torch.no_grad():
-        ours = model.logits(model.hidden(model.see(pictures)[1], ids, prefix))
+        ours = model.logits(model.hidden(model.encode_images(pictures)[1], ids, prefix))
         images = torch.full((1, SMALL.image_tokens), SMALL.vocab)
         kinds = torch.cat((torch.zeros_like(images), torch.tensor([[0, 0, 0, 0, 1, 1, 1]])), 1)
         inputs = {"input_ids": torch.cat((images, ids), 1), "token_type_ids": kinds,
@@ -89,7 +89,7 @@ def test_padding_and_cache_change_nothing(words: Vocabulary) -> None:
     for index, prompt in enumerate(prompts):
         ids = words.prompt(prompt)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            rows = model.see(torch.from_numpy(pictures[index:index + 1]))[1]
+            rows = model.encode_images(torch.from_numpy(pictures[index:index + 1]))[1]
             padded = torch.tensor([ids + produced[index] + [0, 0]])
             logits = model.logits(model.hidden(rows, padded, torch.tensor([len(ids)])))[0]
         top = logits.max(-1).values
@@ -103,8 +103,8 @@ def test_pictures_shared_by_prompts_are_pictures_that_see_no_prompt(words: Vocab
     ids = torch.tensor([[BOS, 40, 41, 4, 900, 901], [BOS, 50, 4, 902, 903, 0], [BOS, 60, 4, 904, 0, 0]])
     prefix, picture = torch.tensor([4, 3, 3]), torch.tensor([1, 0, 1])
     with torch.no_grad():
-        rows = model.see(pictures)[1]
-        found, _ = model.hidden_after(model.look(rows), picture, ids, prefix)
+        rows = model.encode_images(pictures)[1]
+        found, _ = model.hidden_with_caches(model.image_caches(rows), picture, ids, prefix)
         # a prompt's cache grown on a picture that went before it, token by token as the answer goes
         for index, (length, image) in enumerate(zip(prefix, picture, strict=True)):
             caches: list[list[torch.Tensor]] = [[] for _ in range(SMALL.layers)]
@@ -119,7 +119,8 @@ def test_pictures_shared_by_prompts_are_pictures_that_see_no_prompt(words: Vocab
 def test_a_coordinate_lies_between_two_steps(words: Vocabulary) -> None:
     loss, model = learn.AnswerLoss(words, 8), model_of(SMALL)
     first = words.loc_first
-    assert (loss.rough(torch.tensor([[first + 3, first + 4, first + 1023, 5]])) - first).tolist()[0][:3] == [0, 8, 1023]
+    rounded = loss.rounded_coordinates(torch.tensor([[first + 3, first + 4, first + 1023, 5]]))
+    assert (rounded - first).tolist()[0][:3] == [0, 8, 1023]
     wanted = torch.tensor([[BOS, 4, first + 10]])
 
     def cost(favoured: dict[int, float]) -> float:
@@ -131,21 +132,21 @@ def test_a_coordinate_lies_between_two_steps(words: Vocabulary) -> None:
 
 
 def test_reading_costs_least_where_the_heads_look_at_the_character_that_comes_next() -> None:
-    spots = np.array([[0, 0, 1, 2, 0]])
+    char_indices = np.array([[0, 0, 1, 2, 0]])
     rows = batches.Rows(np.ones((1, 5), np.int64), np.array([2]), np.array([1]), np.zeros((0, 2), np.int64),
-                        np.zeros((0, 64, 64), np.uint8), np.sign(spots), spots)
+                        np.zeros((0, 64, 64), np.uint8), np.sign(char_indices), char_indices)
     # of four patches of picture 1 the second shows the first character left and right, the third the second one left
     truth = {f"{half}_{part}": torch.zeros(2, 4, dtype=torch.long)
-             for half in ("left", "right") for part in ("line", "spot")}
-    for name, patch, spot in (("left", 1, 1), ("right", 1, 1), ("left", 2, 2)):
-        truth[f"{name}_line"][1, patch], truth[f"{name}_spot"][1, patch] = 1, spot
+             for half in ("left", "right") for part in ("line", "char_index")}
+    for name, patch, char_index in (("left", 1, 1), ("right", 1, 1), ("left", 2, 2)):
+        truth[f"{name}_line"][1, patch], truth[f"{name}_char_index"][1, patch] = 1, char_index
 
     def cost(left: tuple[int, int], right: tuple[int, int]) -> float:
-        looked = torch.full((1, 1, 2, 5, 9), 0.01)
+        attention = torch.full((1, 1, 2, 5, 9), 0.01)
         for head, keys in enumerate((left, right)):
             for column, key in zip((1, 2), keys, strict=True):
-                looked[0, 0, head, column, key] = 0.92
-        return learn.reading_loss(looked, rows, truth).item()
+                attention[0, 0, head, column, key] = 0.92
+        return learn.reading_loss(attention, rows, truth).item()
 
     elsewhere = 7  # beyond the picture
     assert cost((1, 2), (1, elsewhere)) < 0.5
@@ -157,21 +158,21 @@ def test_spelled_text_says_which_character_each_id_is(words: Vocabulary) -> None
     packed = batches._pack(words, [row])
     assert words.decode(row.answer) == "he\n42"
     assert packed.lines[0, len(row.prompt):].tolist() == [1, 1, 0, 2, 2, 0]
-    assert packed.spots[0, len(row.prompt):].tolist() == [1, 2, 0, 1, 2, 0]
+    assert packed.char_indices[0, len(row.prompt):].tolist() == [1, 2, 0, 1, 2, 0]
 
 
 def scene_of_lines(*lines: str) -> Scene:
     return Scene(Image.new("RGB", (8, 8)), np.zeros((8, 8), np.uint8), [], lines=list(lines))
 
 
-def test_thinned_rows_keep_their_masks(words: Vocabulary) -> None:
+def test_every_nth_row_keeps_its_masks(words: Vocabulary) -> None:
     masks = np.arange(3, dtype=np.uint8)[:, None, None].repeat(64, 1).repeat(64, 2)
     rows = batches.Rows(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]]), np.array([1, 1, 1]), np.array([0, 0, 1]),
                         np.array([[0, 1], [1, 0], [1, 1]]), masks, *np.zeros((2, 3, 3), np.int64))
-    odd = rows.thinned(3, 2)
+    odd = rows.every_nth(3, 2)
     assert odd.ids.tolist() == [[1, 1]] and odd.codes.tolist() == [[0, 0], [0, 1]]
     assert [mask[0, 0] for mask in odd.masks] == [1, 2]
-    assert rows.thinned(0, 2).codes.tolist() == [[0, 1]]
+    assert rows.every_nth(0, 2).codes.tolist() == [[0, 1]]
 
 
 def test_updates_of_matrices_move_all_directions_alike() -> None:
@@ -251,13 +252,13 @@ def test_training_lowers_the_loss_and_resumes(words: Vocabulary, tmp_path: Path)
     settings = {"tokenizer": str(words.path), "side": 56, "grid": 4, "pictures": 4,  # type: ignore[attr-defined]
                 "prompts": 5, "groups": 1, "most_things": 2, "text_share": 0.2, "pages": 1}
     batch = batches.make_batch("test", 0, settings)
-    learner = learn.Learner(SMALL, tmp_path, "cpu", learn.Plan(1000, rate=1e-2))
-    losses = [learner.train_on(batch) for _ in range(30)]
+    trainer = learn.Trainer(SMALL, tmp_path, "cpu", learn.Plan(1000, rate=1e-2))
+    losses = [trainer.train_on(batch) for _ in range(30)]
     assert min(losses[-4:]) < 0.8 * losses[1]
-    learner.save()
-    again = learn.Learner(SMALL, tmp_path, "cpu", learn.Plan(1000))
-    assert (again.step, again.examples) == (learner.step, learner.examples)
-    assert torch.equal(again.model.language_model.norm.weight, learner.model.language_model.norm.weight)
+    trainer.save()
+    again = learn.Trainer(SMALL, tmp_path, "cpu", learn.Plan(1000))
+    assert (again.step, again.examples) == (trainer.step, trainer.examples)
+    assert torch.equal(again.model.language_model.norm.weight, trainer.model.language_model.norm.weight)
 
 
 def test_dense_labels_train_the_tower() -> None:
@@ -286,11 +287,11 @@ def test_a_place_on_the_curve_is_answered_as_its_own_coordinate() -> None:
     assert (location_curve(places / 1024) @ table.T).argmax(1).tolist() == places.tolist()
 
 
-def test_an_edge_that_is_told_wrongly_costs_more() -> None:
+def test_a_wrong_edge_costs_more() -> None:
     box = torch.tensor([[0.1, 0.2, 0.5, 0.9]])
-    told = 3 * location_curve(box[0])[None]
-    right = tower.edge_loss(told, box)
-    assert all(tower.edge_loss(told, box + shift) > right + 1 for shift in (0.05, -0.05, 0.3))
+    edges = 3 * location_curve(box[0])[None]
+    right = tower.edge_loss(edges, box)
+    assert all(tower.edge_loss(edges, box + shift) > right + 1 for shift in (0.05, -0.05, 0.3))
 
 
 def test_the_projector_shows_edges_to_the_decoder() -> None:
@@ -298,9 +299,9 @@ def test_the_projector_shows_edges_to_the_decoder() -> None:
     heads, weight = tower.DenseHeads(8), torch.zeros(192, 8)
     warm_start.show_edges(weight, heads)
     features = torch.randn(5, 8)
-    told = heads.edges(features) - heads.edges.bias
+    edges = heads.edges(features) - heads.edges.bias
     seen = features @ weight.T
-    assert torch.allclose(seen @ seen.T, told @ told.T, atol=1e-4)  # all of it, whichever way it is turned
+    assert torch.allclose(seen @ seen.T, edges @ edges.T, atol=1e-4)  # all of it, whichever way it is turned
 
 
 def test_mask_decoder_is_read_by_the_exporter(tmp_path: Path) -> None:

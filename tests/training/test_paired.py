@@ -30,6 +30,6 @@ def test_true_answers_score_one_and_wrong_ones_nothing() -> None:
 def test_the_interval_holds_a_difference_that_is_there_and_only_that() -> None:
     generator = np.random.default_rng(0)
     differences = generator.choice([-1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 5000) - 0.01
-    mean, half = (float(part) for part in paired.told(differences).split(" ± "))
+    mean, half = (float(part) for part in paired.interval(differences).split(" ± "))
     assert mean - half < -1 < mean + half
     assert half < 2 * 1.96 * 0.45 / 5000**0.5 * 100

@@ -94,9 +94,10 @@ def read(scene: Scene) -> list[str]:
     """The text that the labels of half patches tell, each place by the character that most of them show."""
     labels = dense.labels(scene, 8)
     shown: dict[tuple[int, int], list[str]] = {}
-    for line, spot, label in zip(labels.lines.flat, labels.spots.flat, labels.characters.flat, strict=True):
+    cells = zip(labels.lines.flat, labels.char_indices.flat, labels.characters.flat, strict=True)
+    for line, char_index, label in cells:
         if label:
-            shown.setdefault((line, spot), []).append(CHARACTERS[label - 1])
+            shown.setdefault((line, char_index), []).append(CHARACTERS[label - 1])
     lines = [""] * max(line for line, _ in shown)
     for (line, _), characters in sorted(shown.items()):
         assert len(set(characters)) == 1
@@ -110,8 +111,8 @@ def test_pages_hold_many_characters_and_nothing_to_ask_about() -> None:
     assert written > 25 * len(pages)
     assert sum((dense.labels(page, 8).characters > 0).sum() for page in pages) > 0.97 * written
     assert not any(page.lines or page.things for page in pages)
-    spots = np.concatenate([dense.labels(page, 8).spots for page in pages])
-    assert set(np.unique(spots)) == {dense.IGNORED, *range(dense.LONGEST + 1)}
+    char_indices = np.concatenate([dense.labels(page, 8).char_indices for page in pages])
+    assert set(np.unique(char_indices)) == {dense.IGNORED, *range(dense.LONGEST + 1)}
 
 
 def test_parts_of_a_page_know_where_their_characters_stand() -> None:

@@ -26,8 +26,9 @@ _TEXT_PROMPTS = 3  # for a picture with text, about which little but the text ca
 @dataclass
 class Rows:
     """Prompts and answers: ids int64 [R,T] (prompt, answer, padding), prefix int64 [R], picture int64 [R];
-    `codes` says where masks stand: row, column of the first code, and masks uint8 [m,64,64];
-    `lines` and `spots` int64 [R,T] say which character of the picture an id spells, 0 none."""
+    `codes` int64 [m,2] holds row and column of the first code of each mask, `masks` uint8 [m,64,64] the masks;
+    `lines` and `char_indices` int64 [R,T] hold the line and the place in it of the character that an id spells, from 1;
+    0 means none."""
 
     ids: np.ndarray
     prefix: np.ndarray
@@ -35,10 +36,10 @@ class Rows:
     codes: np.ndarray
     masks: np.ndarray
     lines: np.ndarray
-    spots: np.ndarray
+    char_indices: np.ndarray
 
-    def thinned(self, start: int, step: int) -> Rows:
-        """Every `step`th row, the first one at start % step."""
+    def every_nth(self, start: int, step: int) -> Rows:
+        """Returns every `step`th row, beginning with row start % step."""
         kept = np.arange(start % step, len(self.prefix), step)
         mask_of = [np.flatnonzero(self.codes[:, 0] == row) for row in kept]
         chosen = np.concatenate(mask_of) if len(mask_of) else np.zeros(0, np.int64)
@@ -46,13 +47,13 @@ class Rows:
         codes[:, 0] = np.searchsorted(kept, codes[:, 0])
         length = int((self.ids[kept] != PAD).sum(1).max(initial=1))
         return Rows(self.ids[kept, :length], self.prefix[kept], self.picture[kept], codes, self.masks[chosen],
-                    self.lines[kept, :length], self.spots[kept, :length])
+                    self.lines[kept, :length], self.char_indices[kept, :length])
 
 
 @dataclass
 class Batch:
     """pictures uint8 [P,S,S,3], their dense labels, and rows in groups of similar length. The last `pages` pictures are
-    full of text for the tower, which nothing is asked about."""
+    full of text for the tower; no prompt asks about them."""
 
     pictures: np.ndarray
     labels: list[dense.DenseLabels]
@@ -107,7 +108,7 @@ def _row(words: Vocabulary, scene: Scene, example: Example, picture: int) -> _Ro
 def _pack(words: Vocabulary, rows: list[_Row]) -> Rows:
     length = max(len(row.prompt) + len(row.answer) for row in rows)
     ids = np.full((len(rows), length), PAD, np.int64)
-    lines, spots = np.zeros_like(ids), np.zeros_like(ids)
+    lines, char_indices = np.zeros_like(ids), np.zeros_like(ids)
     codes, masks = [], []
     for index, row in enumerate(rows):
         line = row.prompt + row.answer
@@ -115,21 +116,22 @@ def _pack(words: Vocabulary, rows: list[_Row]) -> Rows:
         starts = [at for at in range(len(row.prompt), len(line)) if _starts_mask(words, line, at)]
         codes += [(index, at) for at in starts]
         masks += row.masks
-        _tell_places(lines[index], spots[index], len(row.prompt), row.spelled)
+        _set_char_indices(lines[index], char_indices[index], len(row.prompt), row.spelled)
     assert len(codes) == len(masks)
     return Rows(ids, np.array([len(row.prompt) for row in rows]), np.array([row.picture for row in rows]),
-                np.array(codes, np.int64).reshape(-1, 2), np.array(masks, np.uint8).reshape(-1, 64, 64), lines, spots)
+                np.array(codes, np.int64).reshape(-1, 2), np.array(masks, np.uint8).reshape(-1, 64, 64),
+                lines, char_indices)
 
 
-def _tell_places(lines: np.ndarray, spots: np.ndarray, start: int, spelled: str) -> None:
-    """Line and spot, from 1, of each character of a text whose ids begin at `start`, in place; of a line's end none."""
+def _set_char_indices(lines: np.ndarray, char_indices: np.ndarray, start: int, spelled: str) -> None:
+    """Sets, in place, the line and the place in it (from 1) of each character of a text whose ids begin at `start`."""
     for number, line in enumerate(spelled.split("\n"), 1):
-        lines[start:start + len(line)], spots[start:start + len(line)] = number, np.arange(1, len(line) + 1)
+        lines[start:start + len(line)], char_indices[start:start + len(line)] = number, np.arange(1, len(line) + 1)
         start += len(line) + 1
 
 
 def _starts_mask(words: Vocabulary, line: list[int], at: int) -> bool:
-    """Whether 16 codes begin here: right after a coordinate."""
+    """Returns true if the 16 codes of a mask begin at `at`, which is right after a coordinate."""
     return line[at] >= words.seg_first and words.loc_first <= line[at - 1] < words.seg_first
 
 

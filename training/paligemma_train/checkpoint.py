@@ -25,14 +25,14 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """None if there is none yet."""
+    """Returns None if there is no such file yet."""
     if not path.exists():
         return None
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Clock:
-    """Says when so many seconds have passed since it last did."""
+    """Reports when so many seconds have passed since its last report."""
 
     def __init__(self, seconds: float):
         self._seconds, self._last = seconds, time.monotonic()
@@ -46,18 +46,18 @@ class Clock:
 
 
 class Deadline:
-    """Says when to stop: after so many seconds, or soon after SIGTERM or SIGINT, so that the last state is saved."""
+    """Reports when to stop: after so many seconds, or soon after SIGTERM or SIGINT, so that the last state is saved."""
 
-    told = False  # for the whole process
+    stop_requested = False  # for the whole process
 
     def __init__(self, seconds: float):
         self._end = time.monotonic() + seconds
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._tell)
+            signal.signal(number, self._request_stop)
 
     def passed(self) -> bool:
-        return Deadline.told or time.monotonic() > self._end
+        return Deadline.stop_requested or time.monotonic() > self._end
 
-    def _tell(self, number: int, frame: object) -> None:
-        Deadline.told = True
+    def _request_stop(self, number: int, frame: object) -> None:
+        Deadline.stop_requested = True
         signal.signal(number, signal.SIG_DFL)  # a second one ends at once

@@ -86,7 +86,7 @@ def _all(options: argparse.Namespace) -> None:
     words that it has learned."""
     begun = (options.work / learn.FILE).exists()
     for stage in (_tasks, _evaluate, _export) if begun else (_tower, _masks, _tasks, _evaluate, _export):
-        if checkpoint.Deadline.told:
+        if checkpoint.Deadline.stop_requested:
             print("told to stop; the same command resumes", flush=True)
             return
         print(f"stage {stage.__name__.removeprefix('_')}, work folder {options.work}", flush=True)

@@ -21,17 +21,19 @@ PLACE_CLASSES, CHARACTER_CLASSES = len(PLACES) + 1, len(CHARACTERS) + 1
 IGNORED = -100
 _SAMPLES = 8  # per patch and side
 MOST_LINES, LONGEST = 3, 8  # of a text that is asked about, and of a line in it
-LINE_CLASSES, SPOT_CLASSES = MOST_LINES + 1, LONGEST + 1
-INSIDE, CROP = 4, 8  # cells per side of a patch and of a thing's box, for which outlines are told
+LINE_CLASSES, CHAR_INDEX_CLASSES = MOST_LINES + 1, LONGEST + 1
+INSIDE, CROP = 4, 8  # cells per side of a patch and of a thing's box in the labels of outlines
 
 
 @dataclass
 class DenseLabels:
-    """For a grid of G x G patches, class 0 being none: color, name int16 [G*G]; box float32 [G*G,4];
-    inside float32 [G*G,16] and crop float32 [G*G,64]: how much of each cell of the patch and of the thing's box the
-    thing fills; characters int16 [G*G,2], what the left and the right half show; lines and spots int16 [G*G,2], in
-    which line that character stands and at which place in it, IGNORED beyond what is asked about; place int (0: not an
-    everyday scene)."""
+    """The labels of a grid of G x G patches; class 0 means none.
+
+    color, name int16 [G*G] and box float32 [G*G,4] describe the thing of each patch. inside float32 [G*G,16] and crop
+    float32 [G*G,64] hold how much of each cell of the patch and of the thing's box the thing fills. characters int16
+    [G*G,2] are those of the left and the right half; lines and char_indices int16 [G*G,2] hold the line of that
+    character and its place in the line, or IGNORED beyond what prompts ask about. place is the everyday scene's, or
+    0."""
 
     color: np.ndarray
     name: np.ndarray
@@ -40,7 +42,7 @@ class DenseLabels:
     crop: np.ndarray
     characters: np.ndarray
     lines: np.ndarray
-    spots: np.ndarray
+    char_indices: np.ndarray
     place: int
 
 
@@ -75,10 +77,10 @@ def _shares(masks: np.ndarray, cells: int) -> np.ndarray:
 
 
 def _text(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Characters, lines and spots, int16 [G*G,2] each. A character stands in the half patch where its middle lies, or
-    where that is taken in the next one, and a line whose row has a line already in the next row; so none is lost. What
-    is still free then belongs to the character that covers its middle."""
-    character, line, spot = (np.zeros((grid, grid * 2), np.int16) for _ in range(3))
+    """Returns characters, lines and char_indices, int16 [G*G,2] each. A character belongs to the half patch where its
+    middle lies, or to the next free one; a line whose row is taken goes to the next row, so that no character is lost.
+    A half patch that is still free belongs to the character that covers its middle."""
+    character, line, char_index = (np.zeros((grid, grid * 2), np.int16) for _ in range(3))
     covered = []
     row = -1
     for number, written in enumerate(filter(None, scene.characters), 1):
@@ -90,12 +92,12 @@ def _text(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             columns = slice(max(0, math.ceil(2 * x0 * grid - 0.5)), max(0, math.ceil(2 * x1 * grid - 0.5)))
             values = _CHARACTER[name], number, place
             if row < grid and column < 2 * grid:
-                character[row, column], line[row, column], spot[row, column] = values
+                character[row, column], line[row, column], char_index[row, column] = values
             covered += [(rows, columns, values), (slice(row, row + 1), columns, values)]
     for rows, columns, values in covered:
         free = character[rows, columns] == 0
-        for part, value in zip((character, line, spot), values, strict=True):
+        for part, value in zip((character, line, char_index), values, strict=True):
             part[rows, columns][free] = value
     line[line > MOST_LINES] = IGNORED  # of a page
-    spot[spot > LONGEST] = IGNORED
-    return character.reshape(-1, 2), line.reshape(-1, 2), spot.reshape(-1, 2)
+    char_index[char_index > LONGEST] = IGNORED
+    return character.reshape(-1, 2), line.reshape(-1, 2), char_index.reshape(-1, 2)

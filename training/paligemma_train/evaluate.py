@@ -177,9 +177,9 @@ def quick_scores(model: PaliGemma, words: Vocabulary, codec: MaskCodec, device: 
     return ", ".join(parts)
 
 
-def table(ask: Asker, amount: int, seed: int, output: Path | None = None, told: str = "") -> int:
-    """Prints the table of `amount` cases for each row and returns how many floors are missed. `told` says in the
-    output how the model was asked."""
+def table(ask: Asker, amount: int, seed: int, output: Path | None = None, asked_through: str = "") -> int:
+    """Prints the table of `amount` cases for each row and returns how many floors are missed. The output
+    names how the model was asked, `asked_through`."""
     missed, results = 0, []
     print("| prompt | measure | measured | floor | goal |\n|---|---|---|---|---|", flush=True)
     for row in TABLE:
@@ -194,5 +194,6 @@ def table(ask: Asker, amount: int, seed: int, output: Path | None = None, told: 
                             "floor": floor, "goal": goal, "reached": bool(good)})
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps({"asked": told, "cases": amount, "seed": seed, "rows": results}, indent=1) + "\n")
+        content = {"asked": asked_through, "cases": amount, "seed": seed, "rows": results}
+        output.write_text(json.dumps(content, indent=1) + "\n")
     return missed

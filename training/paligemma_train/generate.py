@@ -31,7 +31,7 @@ def answers(model: PaliGemma, words: Vocabulary, pictures: np.ndarray, prompts: 
 def _greedy(model: PaliGemma, pictures: np.ndarray, ids: torch.Tensor, device: str, most: int) -> list[list[int]]:
     caches: list[list[torch.Tensor]] = [[] for _ in model.language_model.layers]
     with torch.autocast(device.split(":")[0], torch.bfloat16):
-        image_rows = model.see(torch.from_numpy(pictures).to(device))[1]
+        image_rows = model.encode_images(torch.from_numpy(pictures).to(device))[1]
         prefix = torch.full((len(ids),), ids.size(1), device=device)
         hidden = model.hidden(image_rows, ids, prefix, caches)[:, -1:]
         position = image_rows.size(1) + ids.size(1)

@@ -45,7 +45,7 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def spot(thing: Thing) -> str:
+def position_name(thing: Thing) -> str:
     """Which ninth of the picture: top left, top, ..., center, ..., bottom right."""
     y, x = thing.centre
     words = _ROWS[min(2, int(y * 3))], _COLUMNS[min(2, int(x * 3))]
@@ -87,12 +87,12 @@ def caption(scene: Scene, language: str) -> str:
 
 
 def description(scene: Scene) -> str:
-    """Every thing with its colour and spot, from the left."""
+    """Returns every thing with its colour and position, from the left."""
     if scene.place:
-        return f"{everyday_caption(scene, 'en')}, {spot(scene.things[0])}"
+        return f"{everyday_caption(scene, 'en')}, {position_name(scene.things[0])}"
     if not scene.things:
         return caption(scene, "en")
-    return ", ".join(f"{thing.label} {spot(thing)}" for thing in from_left(scene.things))
+    return ", ".join(f"{thing.label} {position_name(thing)}" for thing in from_left(scene.things))
 
 
 def _joined(phrases: list[str], language: str) -> str:

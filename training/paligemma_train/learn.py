@@ -27,13 +27,14 @@ from paligemma_train.vocabulary import LOC_COUNT, PAD, Vocabulary
 from paligemma_train.vqvae import MaskCodec
 
 FILE, TOKENIZER = "model.pt", "tokenizer.model"
-_READING_WEIGHT = 0.15  # of where a character was looked for, against what was said
-_THINNING = 4  # one row of so many is taken in a step whose image rows see the prompt
+_READING_WEIGHT = 0.15  # weight of the reading loss relative to the loss of the answers
+_WHOLE_STEP_STRIDE = 4  # a step whose image rows attend to the prompt takes one row of so many
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How stage 2 runs: to `examples` in all, or for `budget` seconds; rate and curriculum follow either."""
+    """The settings of stage 2. It runs to `examples` in all, or for `budget` seconds; learning rate and curriculum
+    follow the one that is set."""
 
     examples: int
     budget: float | None = None
@@ -61,12 +62,13 @@ class Plan:
         return max(self.things_at_start, 2 if part < 0.08 else 4 if part < 0.25 else 6)
 
     def dense_weight(self, part: float) -> float:
-        """The tower goes on with its dense labels, less and less."""
+        """Returns the weight of the tower's dense labels, which falls over the run."""
         return 0.4 - 0.2 * part
 
     def whole_every(self, part: float) -> int:
-        """Which steps are done as the server does them, the image rows seeing the prompt, which costs three to four
-        times as much for an example. What is learned one way holds the other way, so few suffice until the end."""
+        """Returns n such that every nth step computes the image rows with the prompt, as the server does. Such a step
+        costs three to four times as much for an example. What is learned without the prompt transfers, so that few
+        such steps suffice until the end."""
         return 8 if part < 0.7 else 4 if part < 0.9 else 2
 
     def batch_settings(self, config: Config, work: Path, part: float) -> dict[str, Any]:
@@ -78,7 +80,7 @@ class Plan:
 
 def config_of(work: Path) -> Config | None:
     """The numbers of the model in work/model.pt or work/tower.pt; None if there is neither. Only the resolution can
-    differ between models, and the number of positions tells it."""
+    differ between models; it follows from the number of positions."""
     for file, key, name in ((FILE, "model", "vision_tower."), (tower.FILE, "tower", "")):
         state = checkpoint.load(work / file)
         if state is not None:
@@ -88,17 +90,18 @@ def config_of(work: Path) -> Config | None:
 
 
 class AnswerLoss(nn.Module):
-    """Cross-entropy of the answers. Long answers do not drown short ones: each weighs as the root of its length.
+    """The cross-entropy of the answers. Each answer is weighted by the square root of its length, so that long answers
+    do not drown short ones.
 
-    A coordinate is answered in steps of several bins, and shared between the two steps around the true place: spread
-    over all 1024 bins, no single one would win against the end of the answer before the place is known to a bin."""
+    Coordinates are answered in steps of several bins. The target is shared between the two steps around the true place.
+    If it were spread over all 1024 bins, no bin would beat the end of the answer until the place is known to a bin."""
 
     def __init__(self, words: Vocabulary, coordinate_step: int):
         super().__init__()
         self.first, self.spacing = words.loc_first, coordinate_step
 
-    def rough(self, ids: Tensor) -> Tensor:
-        """ids with every coordinate moved to the nearest step, as the model will read its own."""
+    def rounded_coordinates(self, ids: Tensor) -> Tensor:
+        """Returns ids with every coordinate moved to the nearest step, as the model reads its own answers."""
         place = ids - self.first
         nearest = ((place + self.spacing // 2) // self.spacing * self.spacing).clamp_max(LOC_COUNT - 1)
         return torch.where(self._is_place(place), nearest + self.first, ids)
@@ -124,8 +127,8 @@ class AnswerLoss(nn.Module):
         return (place >= 0) & (place < LOC_COUNT)
 
 
-class Scholar:
-    """A model with its dense heads, and the gradients of a batch."""
+class GradientWorker:
+    """Owns a model with its dense heads and computes the gradients of a batch."""
 
     def __init__(self, config: Config, work: Path, device: str, plan: Plan):
         self.device, self.plan = device, plan
@@ -140,53 +143,54 @@ class Scholar:
         return [*self.model.named_parameters(), *self.heads.named_parameters()]
 
     def gradients(self, batch: Batch, step: int, part: float) -> tuple[float, int]:
-        """Leaves them in the parameters; returns the mean loss of an example and of how many."""
+        """Leaves the gradients in the parameters. Returns the mean loss of an example and the number of examples."""
         whole = step % self.plan.whole_every(part) == 0
-        groups = [rows.thinned(step, _THINNING) for rows in batch.groups] if whole else batch.groups
+        groups = [rows.every_nth(step, _WHOLE_STEP_STRIDE) for rows in batch.groups] if whole else batch.groups
         truth = {key: value.to(self.device) for key, value in tower.stack_labels(batch.labels).items()}
         count = sum(len(rows.prefix) for rows in groups)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             features = self.model.vision_tower(torch.from_numpy(batch.pictures).to(self.device))
             found = self.heads(features)
             image_rows = self.model.project(features[:len(features) - batch.pages])
-            looks = None if whole else self.model.look(image_rows)
-            loss = sum(self._group_loss(rows, image_rows, looks, truth) for rows in groups) / count
+            caches = None if whole else self.model.image_caches(image_rows)
+            loss = sum(self._group_loss(rows, image_rows, caches, truth) for rows in groups) / count
         (loss + self.plan.dense_weight(part) * tower.dense_loss(found, truth)).backward()
         return loss.item(), count
 
-    def _group_loss(self, rows: Rows, image_rows: Tensor, looks: list[list[Tensor]] | None,
+    def _group_loss(self, rows: Rows, image_rows: Tensor, caches: list[list[Tensor]] | None,
                     truth: dict[str, Tensor]) -> Tensor:
         ids, prefix, picture = (torch.from_numpy(part).to(self.device)
                                 for part in (rows.ids, rows.prefix, rows.picture))
         fill_codes(ids, rows, self.codec, self.words.seg_first)
-        rough = self.loss.rough(ids)
-        if looks is None:
-            hidden = self.model.hidden(image_rows[picture], rough, prefix)
+        rounded = self.loss.rounded_coordinates(ids)
+        if caches is None:
+            hidden = self.model.hidden(image_rows[picture], rounded, prefix)
             return self.loss(self.model, hidden, ids, prefix)
-        hidden, looked = self.model.hidden_after(looks, picture, rough, prefix)
-        return self.loss(self.model, hidden, ids, prefix) + _READING_WEIGHT * reading_loss(looked, rows, truth)
+        hidden, attention = self.model.hidden_with_caches(caches, picture, rounded, prefix)
+        return self.loss(self.model, hidden, ids, prefix) + _READING_WEIGHT * reading_loss(attention, rows, truth)
 
 
-def reading_loss(looked: Tensor, rows: Rows, truth: dict[str, Tensor]) -> Tensor:
-    """looked [R,kv,group,T,N+T] -> the summed loss of the group. Before each character of a text the first head of the
-    first group should look at the patches whose left half shows it, the second at those whose right half does, or away
-    from the picture where none does. Nothing else tells the decoder so directly where the next one stands."""
+def reading_loss(attention: Tensor, rows: Rows, truth: dict[str, Tensor]) -> Tensor:
+    """attention [R,kv,group,T,N+T] -> the summed loss of the group.
+
+    Before each character of a text the first head of the first group should attend to the patches whose left half shows that character, and the second head to those whose
+    right half does. A head should attend to no patch where none shows the character."""
     row, column = rows.lines.nonzero()
-    loss = looked.new_zeros(())
+    loss = attention.new_zeros(())
     if len(row) == 0:
         return loss
-    picture, line, spot = (torch.from_numpy(part).to(looked.device) for part in (
-        rows.picture[row], rows.lines[row, column, None], rows.spots[row, column, None]))
+    picture, line, char_index = (torch.from_numpy(part).to(attention.device) for part in (
+        rows.picture[row], rows.lines[row, column, None], rows.char_indices[row, column, None]))
     for head, half in enumerate(("left", "right")):
-        shown = (truth[f"{half}_line"][picture] == line) & (truth[f"{half}_spot"][picture] == spot)
-        seen = looked[row, 0, head, column - 1, :shown.size(1)]
+        shown = (truth[f"{half}_line"][picture] == line) & (truth[f"{half}_char_index"][picture] == char_index)
+        seen = attention[row, 0, head, column - 1, :shown.size(1)]
         right = torch.where(shown.any(1), (seen * shown).sum(1), 1 - seen.sum(1))
         loss = loss - right.clamp_min(1e-6).log().sum()
     return loss
 
 
-class Learner(Scholar):
-    """Everything that a checkpoint holds."""
+class Trainer(GradientWorker):
+    """Trains the model of a work folder; holds everything that its checkpoint holds."""
 
     def __init__(self, config: Config, work: Path, device: str, plan: Plan):
         torch.manual_seed(plan.seed)
@@ -223,7 +227,7 @@ class Learner(Scholar):
         return self.progress.part(self.examples)
 
     def train_on(self, batch: Batch, replicas: Replicas | None = None) -> float:
-        """One step; returns the mean loss of an example."""
+        """Makes one step. Returns the mean loss of an example."""
         loss, count = self.gradients(batch, self.step, self.part())
         if replicas is not None:
             count = replicas.add_gradients(count)
@@ -238,42 +242,42 @@ class Learner(Scholar):
 
 def replica(config: Config, work: Path, plan: Plan, first: int, number: int) -> tuple[
         list[nn.Parameter], Callable[[float], int]]:
-    """What a replica does: batches of a stream of its own from index `first` on."""
-    scholar, steps = Scholar(config, work, "cpu", plan), itertools.count(first)
+    """Returns a replica's parameters and its step, which learns from batches of a stream of its own from `first` on."""
+    worker, steps = GradientWorker(config, work, "cpu", plan), itertools.count(first)
 
     def compute(part: float) -> int:
         step = next(steps)
         batch = make_batch(f"tasks-{plan.seed}-replica-{number}", step, plan.batch_settings(config, work, part))
-        return scholar.gradients(batch, step, part)[1]
+        return worker.gradients(batch, step, part)[1]
 
-    return [parameter for _, parameter in scholar.named_parameters()], compute
+    return [parameter for _, parameter in worker.named_parameters()], compute
 
 
 def train(config: Config, work: Path, device: str, plan: Plan) -> None:
     """Trains to `plan.examples` examples in all, resuming from work/model.pt."""
     if plan.replicas and device != "cpu":
         raise SystemExit("replicas are for CPUs: one process fills a GPU")
-    learner = Learner(config, work, device, plan)
-    feed = Feed(make_batch, f"tasks-{plan.seed}", plan.batch_settings(config, work, 0), plan.workers, learner.step)
-    replicas = Replicas(plan.replicas, [parameter for _, parameter in learner.named_parameters()], replica,
-                        (config, work, plan, learner.step))
+    trainer = Trainer(config, work, device, plan)
+    feed = Feed(make_batch, f"tasks-{plan.seed}", plan.batch_settings(config, work, 0), plan.workers, trainer.step)
+    replicas = Replicas(plan.replicas, [parameter for _, parameter in trainer.named_parameters()], replica,
+                        (config, work, plan, trainer.step))
     clock, saver, began = checkpoint.Clock(plan.report_every), checkpoint.Clock(300), time.monotonic()
-    average, first, deadline = None, learner.examples, checkpoint.Deadline(plan.stop_after)
-    print(f"tasks: {sum(p.numel() for p in learner.model.parameters()):,} parameters, step {learner.step}, "
-          f"{learner.examples} of {plan.examples} examples", flush=True)
-    while learner.part() < 1 and not deadline.passed():
-        feed.change(most_things=plan.most_things(learner.part()))
-        loss = learner.train_on(feed.get()[1], replicas)
+    average, first, deadline = None, trainer.examples, checkpoint.Deadline(plan.stop_after)
+    print(f"tasks: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, step {trainer.step}, "
+          f"{trainer.examples} of {plan.examples} examples", flush=True)
+    while trainer.part() < 1 and not deadline.passed():
+        feed.change(most_things=plan.most_things(trainer.part()))
+        loss = trainer.train_on(feed.get()[1], replicas)
         average = loss if average is None else 0.98 * average + 0.02 * loss
         if clock.due():
             seconds = time.monotonic() - began
-            pace = (learner.examples - first) / seconds
-            print(f"tasks: {seconds:.0f} s, {learner.examples} examples ({pace:.0f}/s), loss {average:.3f}", flush=True)
+            pace = (trainer.examples - first) / seconds
+            print(f"tasks: {seconds:.0f} s, {trainer.examples} examples ({pace:.0f}/s), loss {average:.3f}", flush=True)
             if plan.report_cases:
-                scores = quick_scores(learner.model, learner.words, learner.codec, device, plan.report_cases)
+                scores = quick_scores(trainer.model, trainer.words, trainer.codec, device, plan.report_cases)
                 print(f"tasks: held out {scores}", flush=True)
         if saver.due():
-            learner.save()
-    learner.save()
+            trainer.save()
+    trainer.save()
     replicas.close()
     feed.close()

@@ -51,7 +51,7 @@ def scene(rng: Random, most_lines: int = 3, longest: int = 8) -> Scene:
 
 def page(rng: Random) -> Scene:
     """Nothing but lines of words from top to bottom, for the tower: many more characters than in a scene that is asked
-    about, in the same faces and sizes. Its text is not told in `lines`."""
+    about, in the same faces and sizes. Its `lines` stay empty."""
     width, height = canvas_size(rng)
     picture = backgrounds.make(rng, width, height)
     result = Scene(picture, np.zeros((height, width), np.uint8), [])
@@ -71,8 +71,8 @@ def page(rng: Random) -> Scene:
 
 def pages(rng: Random, count: int) -> list[Scene]:
     """`count` parts of pages, in which characters are as large as in scenes: rendering a page costs as much as learning
-    from it, a part of it next to nothing, and every part lies otherwise on the patches. What an edge cuts is not
-    told."""
+    from it, a part of it next to nothing, and every part lies otherwise on the patches. Characters that an edge cuts
+    have no label."""
     found = []
     for number in range(count):
         if number % _PARTS == 0:

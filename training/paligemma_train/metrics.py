@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from paligemma_train.domain import COLORS, NAMES
-from paligemma_train.language import description, spot
+from paligemma_train.language import description, position_name
 from paligemma_train.regions import BINS, matching
 from paligemma_train.scene import Box, Scene
 
@@ -81,7 +81,8 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def described(answer: str, scene: Scene) -> tuple[int, int]:
-    """Objects described rightly (label and spot, or a neighbouring spot within 0.04 of its edge), and all objects."""
+    """Returns the number of objects described rightly, and of all objects. A neighbouring position within 0.04 of its
+    edge is right, too."""
     if not scene.things:
         return int(answer == description(scene)), 1
     left = list(scene.things)
@@ -91,7 +92,7 @@ def described(answer: str, scene: Scene) -> tuple[int, int]:
         label, said = " ".join(words[:2]), " ".join(words[2:])
         named = [thing for thing in left if thing.label == label and said in _spots(thing.centre)]
         if named:
-            left.remove(next((thing for thing in named if spot(thing) == said), named[0]))
+            left.remove(next((thing for thing in named if position_name(thing) == said), named[0]))
             right += 1
     return right, max(len(scene.things), len(answer.split(", ")))
 

@@ -47,7 +47,7 @@ class Config:
 
     @property
     def reading_layer(self) -> int:
-        """Of the decoder: the one that is taught where the next character of a text stands."""
+        """The index of the decoder layer that is taught where the next character of a text stands."""
         return self.layers // 2
 
     def replace(self, **changes: object) -> Config:
@@ -64,7 +64,8 @@ class VisionAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                    for layer in (self.q_proj, self.k_proj, self.v_proj))
-        # plain products: on a CPU the backward of scaled_dot_product_attention takes a third of the whole step
+        # Plain products are quicker here: on a CPU the backward pass of scaled_dot_product_attention takes a third of
+        # the whole step.
         scores = (q * q.size(-1)**-0.5) @ k.transpose(-1, -2)
         mixed = torch.softmax(scores.float(), -1).to(v.dtype) @ v
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -155,9 +156,9 @@ class Attention(nn.Module):
         return rotate(self._heads(self.k_proj, x), cos, sin), self._heads(self.v_proj, x)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None,
-                cache: list[Tensor] | None = None, watched: list[Tensor] | None = None) -> Tensor:
-        """bias [B,1,1,T,K] is added to the capped scores; a cache [k, v] is read and grown in place; to `watched` comes
-        where the rows look, the scores' softmax [B,kv,group,T,K]."""
+                cache: list[Tensor] | None = None, weights_out: list[Tensor] | None = None) -> Tensor:
+        """Adds bias [B,1,1,T,K] to the capped scores. Reads a cache [k, v] and extends it in place. Appends the
+        attention weights [B,kv,group,T,K] to `weights_out` if it is given."""
         config = self.config
         q = rotate(self._heads(self.q_proj, x), cos, sin)
         k, v = self.keys_values(x, cos, sin)
@@ -172,10 +173,10 @@ class Attention(nn.Module):
             scores = torch.tanh(scores / config.attention_softcap) * config.attention_softcap
         if bias is not None:
             scores = scores + bias
-        looks = torch.softmax(scores.float(), -1)
-        if watched is not None:
-            watched.append(looks)
-        mixed = looks.to(v.dtype) @ v.unsqueeze(2)
+        weights = torch.softmax(scores.float(), -1)
+        if weights_out is not None:
+            weights_out.append(weights)
+        mixed = weights.to(v.dtype) @ v.unsqueeze(2)
         return self.o_proj(mixed.flatten(1, 2).transpose(1, 2).flatten(2))
 
 
@@ -200,8 +201,9 @@ class DecoderLayer(nn.Module):
         self.post_feedforward_layernorm = RmsNorm(config.hidden, config.eps, -0.5)
 
     def forward(self, h: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None,
-                cache: list[Tensor] | None = None, watched: list[Tensor] | None = None) -> Tensor:
-        h = h + self.post_attention_layernorm(self.self_attn(self.input_layernorm(h), cos, sin, bias, cache, watched))
+                cache: list[Tensor] | None = None, weights_out: list[Tensor] | None = None) -> Tensor:
+        mixed = self.self_attn(self.input_layernorm(h), cos, sin, bias, cache, weights_out)
+        h = h + self.post_attention_layernorm(mixed)
         return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
 
 
@@ -226,8 +228,8 @@ class PaliGemma(nn.Module):
         half = torch.arange(0, config.head_dim, 2) / config.head_dim
         self.register_buffer("frequencies", 1.0 / (config.rope_theta**half), persistent=False)
 
-    def see(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [B,S,S,3] -> the tower's output [B,N,W] and image rows [B,N,H], which are not scaled."""
+    def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """pixels uint8 [B,S,S,3] -> the tower's output [B,N,W] and the image rows [B,N,H], which are not scaled."""
         features = self.vision_tower(pixels)
         return features, self.project(features)
 
@@ -255,8 +257,8 @@ class PaliGemma(nn.Module):
             h = layer(h, cos, sin, bias, caches[index] if caches is not None else None)
         return self.language_model.norm(h[:, images:])
 
-    def look(self, image_rows: Tensor) -> list[list[Tensor]]:
-        """Keys and values [P,kv,N,D] of every layer for pictures that no prompt is known of yet."""
+    def image_caches(self, image_rows: Tensor) -> list[list[Tensor]]:
+        """Returns keys and values [P,kv,N,D] of every layer for pictures, computed without a prompt."""
         h, caches = image_rows.float(), []
         cos, sin = self.rotation(0, h.size(1))
         for layer in self.language_model.layers:
@@ -265,20 +267,20 @@ class PaliGemma(nn.Module):
                 h = layer(h, cos, sin, None)
         return caches
 
-    def hidden_after(self, looks: list[list[Tensor]], picture: Tensor, ids: Tensor,
+    def hidden_with_caches(self, caches: list[list[Tensor]], picture: Tensor, ids: Tensor,
                      prefix: Tensor) -> tuple[Tensor, Tensor]:
-        """As `hidden`, but the image rows of `picture` [R] do not see the prompt, so that many prompts share them. Not
-        what is served, but near it, and three to four times cheaper to learn from. And where the ids look in the layer
-        that reads [R,kv,group,T,N+T]."""
+        """Returns what `hidden` returns, but the image rows of `picture` [R] do not attend to the prompt, so that many
+        prompts share them. The server computes the image rows with the prompt; learning this way costs a third to a
+        quarter of that and transfers. Also returns the attention weights of the reading layer [R,kv,group,T,N+T]."""
         h = self.embed(ids).float()
-        images, length = looks[0][0].size(2), h.size(1)
+        images, length = caches[0][0].size(2), h.size(1)
         bias = F.pad(prefix_bias(prefix, length), (images, 0))
         cos, sin = self.rotation(images, length)
-        watched: list[Tensor] = []
-        for index, (layer, look) in enumerate(zip(self.language_model.layers, looks, strict=True)):
+        attention: list[Tensor] = []
+        for index, (layer, cache) in enumerate(zip(self.language_model.layers, caches, strict=True)):
             reads = index == self.config.reading_layer
-            h = layer(h, cos, sin, bias, [part[picture] for part in look], watched if reads else None)
-        return self.language_model.norm(h), watched[0]
+            h = layer(h, cos, sin, bias, [part[picture] for part in cache], attention if reads else None)
+        return self.language_model.norm(h), attention[0]
 
     def step(self, ids: Tensor, position: int, bias: Tensor | None, caches: list[list[Tensor]]) -> Tensor:
         """One more token for every row: ids [B,1] -> [B,1,H]."""
@@ -310,7 +312,7 @@ def resized_positions(table: Tensor, grid: int) -> Tensor:
 
 
 CURVE = 32  # dimensions of the curve on which coordinates begin
-_LOUD = 1.5  # length of a coordinate's embedding against other tokens', so that neighbours can be told apart at once
+_LOUD = 1.5  # norm of a coordinate's embedding relative to other tokens', so that neighbours differ from the start
 
 
 def location_curve(places: Tensor) -> Tensor:

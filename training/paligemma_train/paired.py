@@ -32,7 +32,7 @@ def answers(server: Path, bundle: Path, found: list[list[Case]], *flags: str) ->
     return replies
 
 
-def told(differences: np.ndarray) -> str:
+def interval(differences: np.ndarray) -> str:
     """Mean and half of the 95 % interval, in points."""
     half = 1.96 * differences.std(ddof=1) / len(differences) ** 0.5
     return f"{100 * differences.mean():+.2f} ± {100 * half:.2f}"
@@ -53,7 +53,7 @@ def main() -> int:
           "| bundle | difference, points | same score |\n|---|---|---|", flush=True)
     for bundle in options.bundles:
         after = _scores(found, answers(options.server, bundle, found, *options.flags.split()))
-        print(f"| {bundle.name} | {told(after - before)} | {100 * (after == before).mean():.1f} % |", flush=True)
+        print(f"| {bundle.name} | {interval(after - before)} | {100 * (after == before).mean():.1f} % |", flush=True)
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a stage is, by what it has seen or by the time that it was given, and the rate that belongs there."""
+"""The progress of a stage, by examples or by time, and the learning rate that follows from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Progress:
         return min(1.0, (time.monotonic() - self._began) / self._budget)
 
     def rate(self, seen: int) -> float:
-        """Of the step that comes now; called once for each step, since a resumed run warms up anew."""
+        """Returns the rate of the coming step. Call it once for each step, since a resumed run warms up anew."""
         self._steps += 1
         return min(1.0, self._steps / _WARM_STEPS) * held_then_down(self.part(seen), self._held)
 

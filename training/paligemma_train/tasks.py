@@ -119,7 +119,7 @@ def where(rng: Random, scene: Scene) -> Example | None:
         return None
     thing = rng.choice(options)
     name = thing.name if len(matching(scene, thing.name)) == 1 and rng.random() < 0.5 else thing.label
-    return Example("where", f"answer en Where is the {name}?", language.spot(thing))
+    return Example("where", f"answer en Where is the {name}?", language.position_name(thing))
 
 
 def compare(rng: Random, scene: Scene) -> Example | None:

@@ -23,11 +23,12 @@ FILE = "tower.pt"
 _PARTS = {"color": dense.COLOR_CLASSES, "name": dense.NAME_CLASSES, "left": dense.CHARACTER_CLASSES,
           "right": dense.CHARACTER_CLASSES, "box": 4, "inside": dense.INSIDE**2, "crop": dense.CROP**2,
           "left_line": dense.LINE_CLASSES, "right_line": dense.LINE_CLASSES,
-          "left_spot": dense.SPOT_CLASSES, "right_spot": dense.SPOT_CLASSES}
+          "left_char_index": dense.CHAR_INDEX_CLASSES, "right_char_index": dense.CHAR_INDEX_CLASSES}
 EDGES, _EDGE_STEPS = 4, 128
-_CLASSES = ("color", "name", "left", "right", "left_line", "right_line", "left_spot", "right_spot")
-_NONE_WEIGHT = 0.3  # of a patch without a thing or a character, so that they do not drown the few with one
-_HALVES = {"": "characters", "_line": "lines", "_spot": "spots"}  # ends of parts: what they tell of either half
+_CLASSES = ("color", "name", "left", "right", "left_line", "right_line", "left_char_index", "right_char_index")
+_NONE_WEIGHT = 0.3  # weight of patches without a thing or a character, which would drown the few that have one
+# Suffix of a part: the label that the part holds for each half of a patch.
+_HALVES = {"": "characters", "_line": "lines", "_char_index": "char_indices"}
 
 
 class DenseHeads(nn.Module):
@@ -53,15 +54,15 @@ def stack_labels(items: list[dense.DenseLabels]) -> dict[str, Tensor]:
         "name": torch.from_numpy(np.stack([item.name for item in items])).long(),
         **{part: torch.from_numpy(np.stack([getattr(item, part) for item in items]))
            for part in ("box", "inside", "crop")},
-        **{half + end: torch.from_numpy(np.stack([getattr(item, told)[:, side] for item in items])).long()
-           for side, half in enumerate(("left", "right")) for end, told in _HALVES.items()},
+        **{half + end: torch.from_numpy(np.stack([getattr(item, label)[:, side] for item in items])).long()
+           for side, half in enumerate(("left", "right")) for end, label in _HALVES.items()},
         "place": torch.tensor([item.place for item in items]),
     }
 
 
 def dense_loss(found: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
     """Cross-entropies, and on patches with a thing the distance of box edges and the cross-entropy of outlines, which
-    teach shapes long before their names can be told apart."""
+    teach shapes long before their names can be learned."""
     loss = F.cross_entropy(found["place"], truth["place"])
     for part in _CLASSES:
         weight = torch.ones(found[part].size(-1), device=found[part].device)
@@ -192,9 +193,9 @@ def pretrain(config: Config, work: Path, device: str, plan: Plan) -> None:
         if clock.due():
             with torch.no_grad():
                 scores = dense_scores(stage.found(held_out[0]), stage.truth(held_out[1]))
-            told = " ".join(f"{key} {value:.3f}" for key, value in scores.items())
+            text = " ".join(f"{key} {value:.3f}" for key, value in scores.items())
             print(f"tower: {time.monotonic() - began:.0f} s, {stage.images} pictures, loss {loss.item():.3f}, "
-                  f"held out {told}", flush=True)
+                  f"held out {text}", flush=True)
         if saver.due():
             stage.save()
     stage.save()
