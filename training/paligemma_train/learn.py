@@ -173,8 +173,9 @@ class GradientWorker:
 def reading_loss(attention: Tensor, rows: Rows, truth: dict[str, Tensor]) -> Tensor:
     """attention [R,kv,group,T,N+T] -> the summed loss of the group.
 
-    Before each character of a text the first head of the first group should attend to the patches whose left half shows that character, and the second head to those whose
-    right half does. A head should attend to no patch where none shows the character."""
+    Before each character of a text the first head of the first group should attend to the patches whose left half shows
+    that character, and the second head to those whose right half does. A head should attend to no patch where none
+    shows the character."""
     row, column = rows.lines.nonzero()
     loss = attention.new_zeros(())
     if len(row) == 0:
