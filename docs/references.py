@@ -411,7 +411,8 @@ def error_table() -> str:
 def limits_table() -> str:
     """What a request may hold."""
     by_name = {setting.name: setting for setting in settings()}
-    fixed = constants(read("server/field_checks.cc"))
+    files = ("core/request/validate.h", "core/request/image.h", "server/api/request_reader.cc")
+    fixed = {name: value for file in files for name, value in constants(read(file)).items()}
 
     def setting(name: str) -> str:
         value = by_name[name].default

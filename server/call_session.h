@@ -9,9 +9,9 @@
 
 #include "core/metrics/metrics.h"
 #include "server/access_log.h"
+#include "server/api/request_reader.h"
 #include "server/auth_tokens.h"
 #include "server/lifecycle.h"
-#include "server/request_parser.h"
 #include "server/rpc/call.h"
 #include "server/served_model.h"
 #include "server/server_config.h"

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/request/validate.h"
 #include "core/text/detokenizer.h"
 #include "core/text/prompt_builder.h"
 #include "core/text/region_parser.h"
@@ -43,11 +44,8 @@ class BundlePreprocessor : public Preprocessor {
   }
 
  private:
-  // As the API's path of the picture.
-  static std::string FieldOf(const Request& request, size_t index) {
-    const std::string field =
-        TraitsOf(request.task).several_images ? "images[" + std::to_string(index) + "]" : "image";
-    return field + (request.images[index].is_raw ? ".raw" : ".content");
+  static std::string FieldOf(const Request& request, std::size_t index) {
+    return ImagePath(request.task, index) + (request.images[index].is_raw ? ".raw" : ".content");
   }
 
   const Manifest& manifest_;

@@ -14,7 +14,6 @@ namespace paligemma {
 namespace {
 
 constexpr int kMaxPageSize = 1000;
-constexpr int kMaxCandidates = 8;
 constexpr char kService[] = "paligemma.v1.ModelService";
 
 v1::ModelState StateOf(const Lifecycle& lifecycle) {

@@ -39,9 +39,12 @@ StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Ca
   PG_ASSIGN_OR_RETURN(accepted.model, session->Admit());
   Proto proto;
   PG_RETURN_IF_ERROR(rpc::ParseMessage(dependencies.ReceiveLimit(), bytes, &proto));
-  const ParserOptions& options = dependencies.model->parser_options();
-  PG_RETURN_IF_ERROR(CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(proto), options));
-  PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ParseRequest(&proto, options, Clock::Real()->Now()));
+  const ServedModel& model = *dependencies.model;
+  PG_RETURN_IF_ERROR(
+      CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(proto), model.name()));
+  PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(&proto, Clock::Real()->Now()));
+  const Status valid = ValidateRequest(model.rules(), &parsed.request);
+  if (!valid.ok()) return WithPathPrefix(valid, parsed.path);
   session->Accept(call, &parsed);
   accepted.request = std::move(parsed.request);
   return accepted;

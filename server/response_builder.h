@@ -15,7 +15,7 @@
 #include "core/request/request.h"
 #include "core/text/region_parser.h"
 #include "paligemma/v1/paligemma_service.pb.h"
-#include "server/request_parser.h"
+#include "server/api/request_reader.h"
 
 namespace paligemma {
 

@@ -10,8 +10,9 @@
 
 #include "core/base/mutex.h"
 #include "core/bundle/manifest.h"
+#include "core/request/validate.h"
+#include "server/api/request_reader.h"
 #include "server/backend.h"
-#include "server/request_parser.h"
 #include "server/response_builder.h"
 #include "server/server_config.h"
 
@@ -30,15 +31,18 @@ class ServedModel {
   ServedModel(Manifest manifest, const ServerConfig& config)
       : manifest_(std::move(manifest)),
         name_("models/" + (config.model_name.empty() ? manifest_.name : config.model_name)) {
-    parser_options_ = {&manifest_, name_, config.max_image_bytes, config.max_image_pixels,
-                       config.allow_ignore_eos};
+    rules_.manifest = &manifest_;
+    rules_.model_name = name_;
+    rules_.image_limits.max_bytes = config.max_image_bytes;
+    rules_.image_limits.max_pixels = config.max_image_pixels;
+    rules_.allow_ignore_eos = config.allow_ignore_eos;
   }
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;
 
   const Manifest& manifest() const { return manifest_; }
   const std::string& name() const { return name_; }  // "models/..."
-  const ParserOptions& parser_options() const { return parser_options_; }
+  const RequestRules& rules() const { return rules_; }
 
   void SetLoaded(Loaded loaded) {
     MutexLock lock(&mutex_);
@@ -53,7 +57,7 @@ class ServedModel {
  private:
   const Manifest manifest_;
   const std::string name_;
-  ParserOptions parser_options_;
+  RequestRules rules_;
   mutable Mutex mutex_;
   std::shared_ptr<const Loaded> loaded_ PG_GUARDED_BY(mutex_);
 };

@@ -22,6 +22,12 @@ std::uint64_t SeedOf(std::uint64_t seed, std::uint64_t place) {
   return z ^ (z >> 31);
 }
 
+// Scores of objects and the order of candidates need log-probabilities, asked for or not.
+int LogprobsOf(const Request& request) {
+  const bool needed = TraitsOf(request.task).has_objects || request.num_candidates > 1;
+  return request.logprobs.value_or(needed ? 0 : -1);
+}
+
 }  // namespace
 
 PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared,
@@ -35,7 +41,8 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
   result.usage.image_tokens = result.usage.num_images * prepared.tokens_per_image;
   result.usage.prompt_tokens = result.usage.image_tokens;
   delivery.arrival = request.arrival;
-  delivery.logprobs = request.sampling.logprobs >= 0;
+  const int logprobs = LogprobsOf(request);
+  delivery.logprobs = logprobs >= 0;
   for (std::size_t p = 0; p < prepared.prompts.size(); ++p) {
     PreparedPrompt& prompt = prepared.prompts[p];
     result.usage.prompt_tokens += static_cast<int>(prompt.tokens.size());
@@ -47,6 +54,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
       sequence->prompt = prompt.tokens;
       sequence->sampling = request.sampling;
       sequence->max_tokens = prepared.max_tokens;
+      sequence->logprobs = logprobs;
       sequence->seed = SeedOf(result.seed, made.sequences.size());
       sequence->priority = request.priority;
       sequence->arrival = request.arrival;

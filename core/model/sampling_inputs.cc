@@ -112,7 +112,7 @@ SamplingInputs BuildSamplingInputs(const Batch& batch, int vocab,
                                              0};
     params = std::copy(row_params.begin(), row_params.end(), params);
     controls = std::copy(row_controls.begin(), row_controls.end(), controls);
-    inputs.top = std::max(inputs.top, wanted.logprobs);
+    inputs.top = std::max(inputs.top, row.sequence->logprobs);
   }
   inputs.masks = masks.ToTensor();
   inputs.seen = seen.ToTensor();
@@ -135,7 +135,7 @@ std::vector<StepOutput> Sample(const torch::jit::Module& decoder, const at::Tens
     output.token = tokens.const_data_ptr<int>()[i];
     output.numeric_fault = output.token < 0;
     output.token = std::max(output.token, 0);
-    const int wanted = batch.rows[i].sequence->sampling.logprobs;
+    const int wanted = batch.rows[i].sequence->logprobs;
     if (wanted < 0) {
       continue;
     }

@@ -25,6 +25,15 @@ struct ImageInput {
   bool is_raw = false;
 };
 
+// What a picture may cost. The files' own limits stand in core/vision/image_decoder.h.
+inline constexpr int kMaxImageSide = 16'384;  // in pixels
+
+struct ImageLimits {
+  std::int64_t max_bytes = std::int64_t{16} << 20;  // of the file, or of raw pixels
+  std::int64_t max_pixels = 40'000'000;
+  int max_side = kMaxImageSide;
+};
+
 // A decoded image after EXIF orientation.
 struct ImageInfo {
   int width = 0, height = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client asked, in core's own words, and what it gets. Built by the server's request parser,
-// which has checked everything that needs no model; values only.
+// What a client asked, in core's own words, and what it gets. A front end fills a Request, and
+// ValidateRequest() (core/request/validate.h) checks it. Values only.
 #ifndef CORE_REQUEST_REQUEST_H_
 #define CORE_REQUEST_REQUEST_H_
 
@@ -27,7 +27,6 @@ struct SamplingParams {
   float min_p = 0;
   int top_k = 0;  // 0: off
   float repetition_penalty = 1;
-  int logprobs = -1;  // alternatives to report at each place; -1: no log-probabilities at all
   bool ignore_eos = false;
 };
 
@@ -39,17 +38,19 @@ struct Box {  // normalized to [0, 1]
 
 struct Request {
   Task task = Task::kGenerate;
-  std::string id;  // x-request-id
+  std::string id;     // x-request-id
+  std::string model;  // "models/..."; empty: the only one
   std::vector<ImageInput> images;
   std::string text;                 // the question, or Generate's raw prompt
   std::vector<std::string> labels;  // Detect, Segment
   bool separate_labels = false;     // one prompt for each label
-  std::string language = "en";      // primary subtag
+  std::string language;             // BCP-47; ValidateRequest() leaves the primary subtag
   bool long_caption = false;
   std::optional<Box> region;  // Caption
   SamplingParams sampling;
   std::optional<int> max_tokens;      // of output; unset: the default of the task
   std::optional<std::uint64_t> seed;  // unset: a seed is drawn
+  std::optional<int> logprobs;        // alternatives to report at each token; unset: none asked for
   int num_candidates = 1;
   std::vector<std::string> stop_sequences;
   int max_objects = 0;  // 0: no limit

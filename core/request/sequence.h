@@ -26,6 +26,7 @@ struct Sequence {
   SamplingParams sampling;
   int max_tokens = 0;      // of output
   std::uint64_t seed = 0;  // of this sequence alone
+  int logprobs = -1;       // alternatives to report at each token; -1: no log-probabilities at all
   Priority priority = Priority::kNormal;
   TimePoint arrival{};
   TimePoint deadline = kNoDeadline;

@@ -24,21 +24,17 @@ class PromptBuilder {
   PromptBuilder(const Manifest& manifest, const Tokenizer& tokenizer)
       : manifest_(manifest), tokenizer_(tokenizer) {}
 
-  // One prompt, or one for each label with separate_labels. Text of clients fills a template once:
-  // a "{lang}" in a question stays a "{lang}". Errors: METHOD_UNSUPPORTED (also for a long caption
-  // or a region that the model was not tuned for), LANGUAGE_UNSUPPORTED, FIELD_INVALID (text that
-  // is not UTF-8 or empty, labels, region), PROMPT_TOO_LONG (images and prompt against
-  // limits.max_input_tokens; and those with the output against max_positions).
+  // Returns one prompt, or one for each label with separate_labels. Text of clients fills a
+  // template once: a "{lang}" in a question stays a "{lang}". PROMPT_TOO_LONG if the images and the
+  // prompt exceed limits.max_input_tokens, or together with the output max_positions. REQUIRES:
+  // ValidateRequest() of `request`.
   StatusOr<std::vector<Prompt>> Build(const Request& request) const;
 
  private:
-  Status CheckLanguage(const TaskSpec& spec, const std::string& language) const;
-  Status CheckLabels(const std::vector<std::string>& labels) const;
-  StatusOr<std::string> CaptionText(const Request& request, const TaskSpec& spec) const;
-  // The filled templates, before encoding.
-  StatusOr<std::vector<std::string>> Texts(const Request& request, const TaskSpec& spec) const;
+  std::string CaptionText(const Request& request, const TaskSpec& spec) const;
+  // Returns the filled templates, before encoding.
+  std::vector<std::string> Texts(const Request& request, const TaskSpec& spec) const;
   StatusOr<Prompt> Encode(const Request& request, std::string text) const;
-  Status MethodUnsupported(std::string_view method, std::string_view problem) const;
 
   const Manifest& manifest_;
   const Tokenizer& tokenizer_;

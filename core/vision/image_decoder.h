@@ -22,12 +22,6 @@
 
 namespace paligemma {
 
-struct ImageLimits {
-  std::int64_t max_bytes = std::int64_t{16} << 20;  // of the file, or of raw pixels
-  std::int64_t max_pixels = 40'000'000;
-  int max_side = 16'384;
-};
-
 // What max_scans in a progressive JPEG and the like are; not configurable.
 inline constexpr int kMaxJpegScans = 32;
 inline constexpr std::int64_t kMaxMetadataBytes = std::int64_t{1} << 20;

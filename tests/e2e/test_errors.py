@@ -86,6 +86,30 @@ def test_an_unknown_language_is_answered_with_those_there_are(server: serving.Se
     assert "en" in caught.value.metadata["supported"]
 
 
+def caption(**fields: object) -> v1.CaptionRequest:
+    """A caption of the picture, with more fields."""
+    return v1.CaptionRequest(images=[v1.Image(content=PICTURE)], **fields)
+
+
+WHOLE = v1.NormalizedBox(x_max=1, y_max=1)
+REFUSED_AT_ONCE = {
+    "a region with a long caption": (caption(region=WHOLE, length=v1.CAPTION_LENGTH_LONG), "region"),
+    "a region without an area": (caption(region=v1.NormalizedBox(x_max=1)), "region"),
+    "a blank question": (v1.AnswerRequest(images=[v1.Image(content=PICTURE)], question=" \v\f"), "question"),
+    "a blank label": (v1.DetectRequest(image=v1.Image(content=PICTURE), labels=["  "]), "labels[0]"),
+    "a question with a NUL": (v1.AnswerRequest(images=[v1.Image(content=PICTURE)], question="a\0"), "question"),
+    "a language": (caption(language_code="xx"), "language_code"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_AT_ONCE)
+def test_a_rule_without_the_tokenizer_names_its_field(server: serving.Server, name: str) -> None:
+    request, field = REFUSED_AT_ONCE[name]
+    with pytest.raises(InvalidRequestError) as caught:
+        server.client.send(request)
+    assert (caught.value.code.name, caught.value.field) == ("INVALID_ARGUMENT", field), caught.value
+
+
 def test_a_deadline_that_passes_is_deadline_exceeded(server: serving.Server) -> None:
     with pytest.raises(DeadlineExceededError):
         server.client.send(good_request(), timeout=0.001)

@@ -64,6 +64,7 @@ std::unique_ptr<Sequence> MakeSequence(const Json& request, const Manifest& mani
   sequence->eos = manifest.tokens.eos;
   sequence->max_tokens = request.value("max_tokens", 1);
   sequence->seed = request.value("seed", std::uint64_t{0});
+  sequence->logprobs = request.value("logprobs", -1);
   SamplingParams& sampling = sequence->sampling;
   sampling.min_tokens = request.value("min_tokens", 0);
   sampling.temperature = request.value("temperature", 0.0f);
@@ -71,7 +72,6 @@ std::unique_ptr<Sequence> MakeSequence(const Json& request, const Manifest& mani
   sampling.min_p = request.value("min_p", 0.0f);
   sampling.top_k = request.value("top_k", 0);
   sampling.repetition_penalty = request.value("repetition_penalty", 1.0f);
-  sampling.logprobs = request.value("logprobs", -1);
   return sequence;
 }
 

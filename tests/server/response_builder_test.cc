@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "tests/server/test_manifest.h"
+#include "tests/testing/test_manifest.h"
 
 namespace paligemma {
 namespace {

@@ -14,7 +14,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc_server.h"
-#include "tests/server/test_manifest.h"
+#include "tests/testing/test_manifest.h"
 
 namespace paligemma {
 

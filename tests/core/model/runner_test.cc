@@ -173,7 +173,7 @@ void RunnerTest::ExpectTheSameBitsInABatch(TorchScriptRunner* runner, const Gold
   const std::size_t count = std::min<std::size_t>(set.cases.size(), 9);
   for (std::size_t i = 0; i < count; ++i) {
     sequences.push_back(MakeSequence(set.cases[i], set.manifest));
-    sequences.back()->sampling.logprobs = 2;
+    sequences.back()->logprobs = 2;
     Driver driver(runner, 1);
     driver.Step({sequences.back().get()});
     driver.Step({sequences.back().get()});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model that needs no files: a vocabulary in which token 10 + i is the letter 'a' + i.
-#ifndef TESTS_SERVER_TEST_MANIFEST_H_
-#define TESTS_SERVER_TEST_MANIFEST_H_
+#ifndef TESTS_TESTING_TEST_MANIFEST_H_
+#define TESTS_TESTING_TEST_MANIFEST_H_
 
 #include <string>
 #include <string_view>
@@ -51,4 +51,4 @@ inline std::string_view TestTokenBytes(TokenId token) {
 
 }  // namespace paligemma
 
-#endif  // TESTS_SERVER_TEST_MANIFEST_H_
+#endif  // TESTS_TESTING_TEST_MANIFEST_H_
