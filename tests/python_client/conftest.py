@@ -26,13 +26,13 @@ Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 class FakeServer:
     """Answers each method with `behaviours[method]`; keeps what arrived."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_receive_bytes: int = -1) -> None:
         self.behaviours: dict[str, Behaviour] = {}
         self.requests: list[Any] = []
         self.metadata: list[dict[str, Any]] = []
         self.cancelled = threading.Event()
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
+            futures.ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", max_receive_bytes)]
         )
         self._server.add_generic_rpc_handlers(tuple(self._handlers()))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"

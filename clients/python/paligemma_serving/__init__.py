@@ -12,6 +12,7 @@ from paligemma_serving.aio import AsyncClient, AsyncStream
 from paligemma_serving.client import Client, Stream
 from paligemma_serving.errors import (
     AuthenticationError,
+    ChangedPictureWarning,
     DeadlineExceededError,
     ImageError,
     IncompleteStreamError,
@@ -26,6 +27,7 @@ from paligemma_serving.errors import (
 )
 from paligemma_serving.images import to_image
 from paligemma_serving.masks import mask_array, mask_in_image, soft_probabilities
+from paligemma_serving.urls import image_from_url
 
 __version__ = "0.1.0"
 
@@ -33,6 +35,7 @@ __all__ = [
     "AsyncClient",
     "AsyncStream",
     "AuthenticationError",
+    "ChangedPictureWarning",
     "Client",
     "DeadlineExceededError",
     "ImageError",
@@ -46,6 +49,7 @@ __all__ = [
     "Stream",
     "UnavailableError",
     "UnsupportedError",
+    "image_from_url",
     "mask_array",
     "mask_in_image",
     "requests",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
@@ -10,8 +12,9 @@ import grpc
 
 from paligemma_serving import v1
 from paligemma_serving._arguments import split
+from paligemma_serving._fit import Fitted, Resized, fit, restore, restore_object
 from paligemma_serving._transport import DEFAULT_TARGET, DEFAULT_TIMEOUT, Metadata, Settings
-from paligemma_serving.errors import IncompleteStreamError, PaliGemmaError, from_rpc_error
+from paligemma_serving.errors import ChangedPictureWarning, IncompleteStreamError, PaliGemmaError, from_rpc_error
 
 Event = Union[v1.TextDelta, v1.ObjectFound]  # noqa: UP007 (evaluated, and Python 3.9 lacks the other form)
 Result = Union[  # noqa: UP007
@@ -22,6 +25,12 @@ Result = Union[  # noqa: UP007
     v1.ReadTextResponse,
     v1.GenerateResponse,
 ]
+
+
+# For so long the client remembers what the server said about a model.
+MODEL_SECONDS = 60.0
+# Errors of a question about a model that the request itself would meet as well.
+FATAL = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAUTHENTICATED)
 
 
 class BaseClient:
@@ -53,7 +62,29 @@ class BaseClient:
             metadata=metadata,
             channel_options=channel_options,
         )
+        self._models: dict[str, tuple[float, v1.Model | None]] = {}
+        self._told: set[str] = set()
         self._start()
+
+    def _known_model(self, name: str) -> tuple[bool, v1.Model | None]:
+        """Whether the server was asked about a model a short while ago, and what it said."""
+        asked, model = self._models.get(name, (0.0, None))
+        return time.monotonic() - asked < MODEL_SECONDS if asked else False, model
+
+    def _keep_model(self, name: str, model: v1.Model | None) -> v1.Model | None:
+        self._models[name] = (time.monotonic(), model)
+        return model
+
+    def _fitted(self, request: Any, model: v1.Model | None) -> Fitted:
+        """The request with pictures that this server takes; tells the caller once of each kind of change."""
+        if model is None:
+            return Fitted(request, [], "")
+        fitted = fit(request, model)
+        kind = fitted.notice.partition(": ")[2].partition(" ")[0] + str(bool(fitted.resized))
+        if fitted.notice and kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(fitted.notice, ChangedPictureWarning, stacklevel=5)
+        return fitted
 
     def _start(self) -> None:
         """Follows __init__."""
@@ -68,8 +99,9 @@ class BaseClient:
 class BaseStream:
     """Reads the messages of one call."""
 
-    def __init__(self, call: Any, request_id: str) -> None:
+    def __init__(self, call: Any, request_id: str, resized: Sequence[Resized] = ()) -> None:
         self._call = call
+        self._resized = resized
         self._result: Any = None
         self.request_id = request_id
 
@@ -82,8 +114,11 @@ class BaseStream:
         name = message.WhichOneof("event")
         if name == "result":
             kind = message.result.WhichOneof("result")
-            self._result = None if kind is None else getattr(message.result, kind)
+            self._result = None if kind is None else restore(getattr(message.result, kind), self._resized)
             return None
+        if name == "object":
+            for one in self._resized:
+                restore_object(message.object.object, one)
         return None if name is None else getattr(message, name)
 
     def _check_complete(self) -> None:

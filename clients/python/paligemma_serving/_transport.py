@@ -94,15 +94,16 @@ class Settings:
             )
 
     def options(self) -> list[tuple[str, Any]]:
-        """The channel's arguments; the caller's own come last and win."""
-        return [
-            ("grpc.enable_retries", int(self.max_attempts > 1)),
-            ("grpc.service_config", service_config(self.max_attempts, self.health_check)),
-            ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
-            *self.channel_options,
-        ]
+        """Returns the channel's arguments, each once. The caller's own win."""
+        arguments: dict[str, Any] = {
+            "grpc.enable_retries": int(self.max_attempts > 1),
+            "grpc.service_config": service_config(self.max_attempts, self.health_check),
+            "grpc.per_rpc_retry_buffer_size": RETRY_BUFFER_BYTES,
+            "grpc.max_send_message_length": -1,
+            "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
+        }
+        arguments.update(self.channel_options)
+        return list(arguments.items())
 
     def call(self, request: Any, timeout: float | None, request_id: str | None, extra: Metadata) -> Call:
         """The keyword arguments of one call."""

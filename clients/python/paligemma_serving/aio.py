@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ import grpc
 import grpc.aio
 
 from paligemma_serving import requests, v1
-from paligemma_serving._base import BaseClient, BaseStream, Event, Result
+from paligemma_serving._base import FATAL, BaseClient, BaseStream, Event, Result
+from paligemma_serving._fit import Fitted, may_exceed, restore
 from paligemma_serving._transport import Metadata, multicallables
-from paligemma_serving.errors import from_rpc_error
+from paligemma_serving.errors import PaliGemmaError, from_rpc_error
 from paligemma_serving.images import ImageSource
 from paligemma_serving.requests import Request
 
@@ -122,13 +125,33 @@ class AsyncClient(BaseClient):
         request_id: str | None = None,
         metadata: Metadata = (),
     ) -> Any:
-        """Sends a request message to the method that takes it."""
+        """Sends a request message to the method that takes it. Pictures above the server's limits are made to fit."""
         call = self._settings.call(request, timeout, request_id, metadata)
         self._open()
+        fitted = await self._fit(request, timeout, metadata)
         try:
-            return await self._unary[type(request)](request, **call.arguments)
+            response = await self._unary[type(request)](fitted.request, **call.arguments)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, call.request_id) from error
+            raise from_rpc_error(error, call.request_id, fitted.request.ByteSize()) from error
+        return restore(response, fitted.resized)
+
+    async def _fit(self, request: Any, timeout: float | None, metadata: Metadata) -> Fitted:
+        if not may_exceed(request):
+            return Fitted(request, [], "")
+        known, model = self._known_model(request.model)
+        if not known:
+            try:
+                if request.model:
+                    model = await self.model(request.model, timeout=timeout, metadata=metadata)
+                else:
+                    model = next(iter(await self.models(timeout=timeout, metadata=metadata)), None)
+            except PaliGemmaError as error:
+                if error.code in FATAL:
+                    raise
+                model = None  # the server tells no limits; it will say what it does not take
+            self._keep_model(request.model, model)
+        # Decoding a large picture takes a second, in which the loop goes on.
+        return await asyncio.get_running_loop().run_in_executor(None, self._fitted, request, model)
 
     def stream(
         self,
@@ -141,9 +164,18 @@ class AsyncClient(BaseClient):
     ) -> AsyncStream:
         """Sends a request built by paligemma_serving.requests; its text and objects arrive one by one."""
         call = self._settings.call(request, timeout, request_id, metadata)
-        message = requests.task_request(request, omit_streamed_masks)
+        requests.check_task(request)
         self._open()
-        return AsyncStream(self._stream(message, **call.arguments), call.request_id)
+
+        def start(fitted: Fitted) -> Any:
+            return self._stream(requests.task_request(fitted.request, omit_streamed_masks), **call.arguments)
+
+        if not may_exceed(request):
+            return AsyncStream(start(Fitted(request, [], "")), call.request_id)
+        stream = AsyncStream(None, call.request_id)
+        fit = partial(self._fit, request, timeout, metadata)
+        stream._later = asyncio.ensure_future(stream._begin(fit, start))
+        return stream
 
 
 class AsyncStream(BaseStream):
@@ -151,6 +183,20 @@ class AsyncStream(BaseStream):
 
     Leaving an `async with` block ends the call.
     """
+
+    _later: asyncio.Future[None] | None = None  # until the call has begun
+
+    async def _begin(self, fit: Callable[[], Awaitable[Fitted]], start: Callable[[Fitted], Any]) -> None:
+        fitted = await fit()
+        self._resized = fitted.resized
+        self._call = start(fitted)
+
+    def cancel(self) -> None:
+        """Ends the call, on the server too; nothing happens if it has ended."""
+        if self._later is not None:
+            self._later.cancel()
+        if self._call is not None:
+            super().cancel()
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -162,6 +208,8 @@ class AsyncStream(BaseStream):
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         try:
+            if self._later is not None:
+                await self._later
             async for message in self._call:
                 event = self._read(message)
                 if event is not None:

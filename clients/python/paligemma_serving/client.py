@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from paligemma_serving import requests, v1
-from paligemma_serving._base import BaseClient, BaseStream, Event, Result
+from paligemma_serving._base import FATAL, BaseClient, BaseStream, Event, Result
+from paligemma_serving._fit import Fitted, may_exceed, restore
 from paligemma_serving._transport import Metadata, multicallables
-from paligemma_serving.errors import from_rpc_error
+from paligemma_serving.errors import PaliGemmaError, from_rpc_error
 from paligemma_serving.images import ImageSource
 from paligemma_serving.requests import Request
 
@@ -125,12 +126,31 @@ class Client(BaseClient):
         request_id: str | None = None,
         metadata: Metadata = (),
     ) -> Any:
-        """Sends a request message to the method that takes it."""
+        """Sends a request message to the method that takes it. Pictures above the server's limits are made to fit."""
         call = self._settings.call(request, timeout, request_id, metadata)
+        fitted = self._fit(request, timeout, metadata)
         try:
-            return self._unary[type(request)](request, **call.arguments)
+            response = self._unary[type(request)](fitted.request, **call.arguments)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, call.request_id) from error
+            raise from_rpc_error(error, call.request_id, fitted.request.ByteSize()) from error
+        return restore(response, fitted.resized)
+
+    def _fit(self, request: Any, timeout: float | None, metadata: Metadata) -> Fitted:
+        if not may_exceed(request):
+            return Fitted(request, [], "")
+        known, model = self._known_model(request.model)
+        if not known:
+            try:
+                if request.model:
+                    model = self.model(request.model, timeout=timeout, metadata=metadata)
+                else:
+                    model = next(iter(self.models(timeout=timeout, metadata=metadata)), None)
+            except PaliGemmaError as error:
+                if error.code in FATAL:
+                    raise
+                model = None  # the server tells no limits; it will say what it does not take
+            self._keep_model(request.model, model)
+        return self._fitted(request, model)
 
     def stream(
         self,
@@ -143,8 +163,10 @@ class Client(BaseClient):
     ) -> Stream:
         """Sends a request built by paligemma_serving.requests; its text and objects arrive one by one."""
         call = self._settings.call(request, timeout, request_id, metadata)
-        message = requests.task_request(request, omit_streamed_masks)
-        return Stream(self._stream(message, **call.arguments), call.request_id)
+        requests.check_task(request)
+        fitted = self._fit(request, timeout, metadata)
+        message = requests.task_request(fitted.request, omit_streamed_masks)
+        return Stream(self._stream(message, **call.arguments), call.request_id, fitted.resized)
 
 
 class Stream(BaseStream):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "paligemma.serving"
+ACCEPTED_TYPES = "image/jpeg,image/png,image/webp"
 
 
 class PaliGemmaError(Exception):
@@ -64,6 +66,18 @@ class ImageError(InvalidRequestError):
     """INVALID_ARGUMENT with an IMAGE_* reason: missing, damaged, too large, of another format."""
 
 
+def image_error(
+    message: str, reason: str = "IMAGE_FORMAT_UNSUPPORTED", field: str = "image", **facts: str
+) -> ImageError:
+    """An error that this client found before it sent anything, in the form that the server would have given it."""
+    metadata = {"field": field, **facts}
+    if reason == "IMAGE_FORMAT_UNSUPPORTED":
+        metadata["accepted"] = ACCEPTED_TYPES
+    return ImageError(
+        message, code=grpc.StatusCode.INVALID_ARGUMENT, reason=reason, field=field, metadata=metadata
+    )
+
+
 class UnsupportedError(PaliGemmaError):
     """FAILED_PRECONDITION: the model was not tuned for this method."""
 
@@ -100,6 +114,10 @@ class IncompleteStreamError(ServerError):
     """A stream ended without a result."""
 
 
+class ChangedPictureWarning(UserWarning):
+    """A picture exceeded the server's limits and was sent in another form. Each client says so once."""
+
+
 _CLASSES: dict[grpc.StatusCode, type[PaliGemmaError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.FAILED_PRECONDITION: UnsupportedError,
@@ -114,8 +132,8 @@ _CLASSES: dict[grpc.StatusCode, type[PaliGemmaError]] = {
 }
 
 
-def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> PaliGemmaError:
-    """The typed exception for what grpc raised, sync or asyncio."""
+def from_rpc_error(error: grpc.RpcError, request_id: str = "", request_bytes: int = 0) -> PaliGemmaError:
+    """The typed exception for what grpc raised, sync or asyncio, on a request of so many bytes."""
     code: grpc.StatusCode = error.code()
     trailers = dict(_pairs(error.trailing_metadata()))
     facts: dict[str, Any] = {"code": code, "request_id": request_id}
@@ -125,10 +143,50 @@ def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> PaliGemmaError
     details = trailers.get("grpc-status-details-bin")
     if isinstance(details, bytes):
         facts.update(_details(details))
+    message = error.details() or code.name
+    if not facts.get("reason"):
+        transport = _transport_limit(message, request_bytes)
+        if transport is not None:
+            message, more = transport
+            facts.update(more)
     kind = _CLASSES.get(code, ServerError)
     if facts.get("reason", "").startswith("IMAGE_"):
         kind = ImageError
-    return kind(error.details() or code.name, **facts)
+    return kind(message, **facts)
+
+
+# What gRPC says of a message that it does not carry, and a proxy's "Request Entity Too Large".
+_TOO_LARGE = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
+_PROXY_TOO_LARGE = re.compile(r"http2? header with status: 413|HTTP status code: 413", re.I)
+
+
+def _transport_limit(message: str, request_bytes: int) -> tuple[str, dict[str, Any]] | None:
+    """Message and facts of a refusal by the transport, which knows no fields."""
+    found = _TOO_LARGE.search(message)
+    if found is None:
+        if not _PROXY_TOO_LARGE.search(message):
+            return None
+        value = str(request_bytes)
+        said = f"images: a proxy on the way refused the request of {value} bytes as too large"
+        return f"{said}; raise its limit of request bodies, or send smaller pictures", {
+            "reason": "IMAGE_TOO_LARGE",
+            "field": "images",
+            "metadata": {"field": "images", "value": value},
+        }
+    direction, value, limit = found.groups()
+    # The server counts what it received, which is this request; any other number is that of a response.
+    if direction == "Sent" or int(value) == request_bytes:
+        facts = {"field": "images", "value": value, "limit": limit}
+        return (
+            f"images: the request has {value} bytes, limit {limit} of one message; send files rather than raw pixels, "
+            "or smaller pictures",
+            {"reason": "IMAGE_TOO_LARGE", "field": "images", "metadata": facts},
+        )
+    return (
+        f"the response has {value} bytes, limit {limit} of this client; raise grpc.max_receive_message_length in "
+        "channel_options, or ask for smaller masks",
+        {"reason": "RESPONSE_TOO_LARGE", "metadata": {"value": value, "limit": limit}},
+    )
 
 
 def _pairs(metadata: Any) -> Iterable[tuple[str, Any]]:

@@ -3,76 +3,137 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import Any, Union
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
 from paligemma_serving import v1
+from paligemma_serving._formats import decode_base64, describe_foreign
+from paligemma_serving._pixels import from_array, from_pil, from_tensor, is_pil, is_tensor
+from paligemma_serving.errors import ImageError, image_error
 
-# A path, an encoded file, an array (height, width[, 1 or 3]) of uint8, a PIL image, or a message made before.
-ImageSource = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, v1.Image, Any]  # noqa: UP007
+# A path, a data: URI or base64 text, an encoded file as bytes or as an open file, an array (height, width[, 1 or 3]) of
+# uint8 or uint16, a torch tensor ([1 or 3,] height, width), a PIL image, or a message made before.
+ImageSource = Union[  # noqa: UP007 (evaluated, and Python 3.9 lacks the other form)
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, v1.Image, Any
+]
 
-# Pictures of PIL up to this size travel as pixels, larger ones as PNG.
+# Pictures of PIL up to this size travel as pixels, larger ones as a file.
 RAW_LIMIT_BYTES = 4 << 20
+_URL_SCHEMES = ("http://", "https://", "ftp://", "s3://", "gs://", "file://")
 
 
 def to_image(source: ImageSource) -> v1.Image:
-    """The message for a path, bytes, NumPy array, PIL image, or message.
+    """Returns the message for one picture, whatever form it has.
 
-    Files and bytes are sent as they are; the server applies their EXIF orientation. Arrays and PIL images are
-    sent as the pixels that they hold, without loss or orientation; a PIL image loses its alpha channel.
+    Files (path, bytes, open file, data: URI, base64 text) are sent as they are; the server applies their EXIF
+    orientation. Arrays, tensors and PIL images are sent as the pixels that they hold, without loss or orientation: a
+    large PIL image that still equals the file it was opened from travels as that file, without the orientation that the
+    image does not have either. An alpha channel of a PIL image is dropped, as the server drops that of a file.
+
+    Raises ImageError for what is no picture, with a sentence that names it; ValueError and TypeError for objects that
+    hold no picture; OSError where a file cannot be read.
     """
     if isinstance(source, v1.Image):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            return v1.Image(content=file.read())
+    if isinstance(source, str):
+        return _from_text(source)
+    if isinstance(source, os.PathLike):
+        return _from_path(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return v1.Image(content=bytes(source))
+        return _from_bytes(bytes(source))
     if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if hasattr(source, "convert") and hasattr(source, "tobytes"):
-        return _from_pil(source)
+        return from_array(source)
+    if is_pil(source):
+        return from_pil(source, RAW_LIMIT_BYTES)
+    if is_tensor(source):
+        return from_tensor(source)
+    if hasattr(source, "read"):
+        return _from_file(source)
+    if hasattr(source, "__array__"):
+        return from_array(np.asarray(source))
+    hint = "; this call takes one picture" if isinstance(source, (list, tuple)) else ""
     raise TypeError(
-        f"an image must be a path, bytes, a NumPy array or a PIL image, not {type(source).__name__}"
+        "an image must be a path, bytes, an open file, a data: URI, base64 text, a NumPy array, a torch tensor or a "
+        f"PIL image, not {type(source).__name__}{hint}"
     )
 
 
 def to_images(source: Any) -> list[v1.Image]:
-    """One image or a list or tuple of them, as messages."""
+    """Returns messages for one picture, or for a list or tuple of them."""
     return [to_image(one) for one in (source if isinstance(source, (list, tuple)) else [source])]
 
 
-def _from_array(array: np.ndarray) -> v1.Image:
-    if array.dtype != np.uint8:
+def _from_text(text: str) -> v1.Image:
+    if text[:5].lower() == "data:":
+        return _encoded(_read_data_uri(text))
+    if text.lower().startswith(_URL_SCHEMES):
         raise ValueError(
-            f"an image array must be uint8, not {array.dtype}: scale it to 0..255 and convert it"
+            "an address is not fetched on its own: pass paligemma_serving.image_from_url(url) for http and https, and "
+            "the bytes for anything else"
         )
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim == 2:
-        layout = v1.PIXEL_FORMAT_GRAY8
-    elif array.ndim == 3 and array.shape[2] == 3:
-        layout = v1.PIXEL_FORMAT_RGB8
-    else:
-        raise ValueError(f"an image array must be (height, width[, 1 or 3]), not {array.shape}")
-    height, width = array.shape[:2]
-    data = np.ascontiguousarray(array).tobytes()
-    return v1.Image(raw=v1.RawPixels(width=width, height=height, pixel_format=layout, data=data))
+    # A long base64 text begins like an absolute path ("/9j/" is JPEG).
+    if len(text) > 32 and not _exists(text):
+        decoded = decode_base64(text.encode("ascii", "replace"))
+        if decoded is not None:
+            return _encoded(decoded)
+    return _from_path(text)
 
 
-def _from_pil(picture: Any) -> v1.Image:
-    picture = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    channels = 1 if picture.mode == "L" else 3
-    if picture.width * picture.height * channels > RAW_LIMIT_BYTES:
-        encoded = io.BytesIO()
-        picture.save(encoded, format="PNG", compress_level=1, exif=b"")
-        return v1.Image(content=encoded.getvalue())
-    layout = v1.PIXEL_FORMAT_GRAY8 if channels == 1 else v1.PIXEL_FORMAT_RGB8
-    return v1.Image(
-        raw=v1.RawPixels(
-            width=picture.width, height=picture.height, pixel_format=layout, data=picture.tobytes()
-        )
-    )
+def _exists(path: str) -> bool:
+    try:
+        return os.path.exists(path)
+    except ValueError:  # a zero byte
+        return False
+
+
+def _from_path(path: str | os.PathLike[str]) -> v1.Image:
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder: pass the pictures in it one by one")
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return _encoded(data)
+    except ImageError as error:
+        raise image_error(f"{os.fspath(path)}: {error.message}") from None
+
+
+def _from_bytes(data: bytes) -> v1.Image:
+    """base64.b64encode returns bytes, so bytes of base64 text are taken like a str of it."""
+    decoded = decode_base64(data)
+    return _encoded(data if decoded is None else decoded)
+
+
+def _from_file(file: Any) -> v1.Image:
+    """Reads from the start, wherever the file stands: a buffer that was just written stands at its end."""
+    if hasattr(file, "seekable") and file.seekable():
+        file.seek(0)
+    data = file.read()
+    if isinstance(data, str):
+        raise TypeError('the file was opened as text: open it with mode "rb"')
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"read() of the file returned {type(data).__name__}, not bytes")
+    return _encoded(bytes(data))
+
+
+def _encoded(data: bytes) -> v1.Image:
+    """Refuses what is known to be no picture; anything else is the server's to judge."""
+    description = describe_foreign(data)
+    if description:
+        raise image_error(description)
+    return v1.Image(content=data)
+
+
+def _read_data_uri(uri: str) -> bytes:
+    head, comma, body = uri.partition(",")
+    if not comma:
+        raise ValueError('a data: URI has a comma before its content: "data:image/png;base64,..."')
+    content = unquote_to_bytes(body)
+    if not head.lower().endswith(";base64"):
+        return content
+    decoded = decode_base64(content)
+    if decoded is not None:
+        return decoded
+    raise image_error("this data: URI holds no JPEG, PNG or WebP in base64")

@@ -14,7 +14,8 @@ from paligemma_serving import v1
 def mask_array(mask: v1.Mask, threshold: float = 0.5) -> np.ndarray:
     """The mask over its region, as a bool array of shape (region height, region width).
 
-    `threshold` matters to SOFT masks alone; the server applied it to the others. CODES hold no pixels.
+    `threshold` matters to SOFT masks alone; the server applied it to the others. CODES hold no pixels. The region of a
+    picture that the client had to resize has more pixels than the mask, which is then enlarged.
     """
     height, width = mask.region.y_max - mask.region.y_min, mask.region.x_max - mask.region.x_min
     encoding = mask.WhichOneof("encoding")
@@ -34,9 +35,13 @@ def mask_array(mask: v1.Mask, threshold: float = 0.5) -> np.ndarray:
         raise ValueError(
             f"a mask as {encoding or 'nothing'} holds no pixels; ask for PNG, RLE, POLYGON or SOFT"
         )
-    if array.shape != (height, width):
-        raise ValueError(f"the mask is {array.shape}, its region {(height, width)}")
-    return array
+    return array if array.shape == (height, width) else _enlarged(array, height, width)
+
+
+def _enlarged(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    if array.size == 0 or height <= 0 or width <= 0:
+        return np.zeros((max(height, 0), max(width, 0)), dtype=bool)
+    return array[np.arange(height) * array.shape[0] // height][:, np.arange(width) * array.shape[1] // width]
 
 
 def mask_in_image(mask: v1.Mask, width: int, height: int, threshold: float = 0.5) -> np.ndarray:

@@ -147,13 +147,17 @@ def generate(
 
 def task_request(request: Request, omit_streamed_masks: bool = False) -> v1.StreamGenerateRequest:
     """The streaming form of a request."""
-    name = TASKS.get(type(request))
-    if name is None:
+    check_task(request)
+    task: Any = {TASKS[type(request)]: request}
+    return v1.StreamGenerateRequest(task=v1.TaskRequest(**task), omit_streamed_masks=omit_streamed_masks)
+
+
+def check_task(request: object) -> None:
+    """Raises TypeError for what no stream takes."""
+    if type(request) not in TASKS:
         raise TypeError(
             f"a stream takes what paligemma_serving.requests builds, not {type(request).__name__}"
         )
-    task: Any = {name: request}
-    return v1.StreamGenerateRequest(task=v1.TaskRequest(**task), omit_streamed_masks=omit_streamed_masks)
 
 
 def model_name(model: str) -> str:

@@ -10,6 +10,7 @@ import pictures
 import pytest
 import quiescence
 import serving
+from paligemma_serving._formats import describe_foreign
 
 PICTURE = serving.image_bytes(quiescence.GOLDEN)
 SAMPLES = Path(__file__).parents[2] / "core/vision/images"
@@ -165,6 +166,22 @@ def test_f10_every_kind_of_picture_has_the_reference_pixels(server: serving.Serv
     second = server.stub.Generate(request, timeout=60)
     assert second.info.usage.cached_image_token_count == second.info.usage.image_token_count > 0
     assert second.candidates == first.candidates
+
+
+FOREIGN = [
+    line.split("\t") for line in (SAMPLES.parent / "foreign/expected.txt").read_text().splitlines()
+]
+
+
+@pytest.mark.parametrize(("name", "word"), FOREIGN, ids=[name for name, _ in FOREIGN])
+def test_what_came_in_place_of_a_picture_is_named(server: serving.Server, name: str, word: str) -> None:
+    """By the server, and by Python's client in the same words where it knows them."""
+    data = (SAMPLES.parent / "foreign" / name).read_bytes()
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Generate(request_for(data), timeout=60)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert word in caught.value.details() and "images[0]" in caught.value.details()
+    assert describe_foreign(data) in caught.value.details()
 
 
 def test_f11_an_image_above_the_limit_is_refused_by_name(server: serving.Server) -> None:
