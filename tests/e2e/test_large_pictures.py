@@ -32,7 +32,7 @@ def limited(server: serving.Server, **limits: int) -> v1.Model:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "turned"])
-def test_the_client_resizes_bit_for_bit_as_the_server(server: serving.Server, photograph: np.ndarray, kind: str) -> None:
+def test_the_client_resizes_as_the_server_does(server: serving.Server, photograph: np.ndarray, kind: str) -> None:
     """The image cache knows pictures by their resized pixels: a hit means that all of them are equal. Text, objects and
     scores are then equal too, and so are boxes in pixels."""
     out = io.BytesIO()

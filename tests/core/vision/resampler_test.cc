@@ -69,6 +69,18 @@ TEST(ResamplerTest, BilinearTakesFourPixelsAndCutsTheFraction) {
   EXPECT_THAT(halved, ElementsAre(101, 68, 64));  // 101.5, 68, 64
 }
 
+// The hashes of the formula in NumPy (tests/python_client/test_resize.py).
+TEST(ResamplerTest, BilinearEqualsNumpyBitForBit) {
+  const Golden goldens[] = {
+      {480, 640, 224, "b0256768b8939b03b4dccab839b532579451dd846066dca1cafe645269caa45d"},
+      {30, 17, 56, "71096689412d80d1628123a8412f704eb2feb12f5d08f4d20832dcc7cafff8ed"}};
+  for (const Golden& golden : goldens) {
+    const auto pixels = ResizeToSquare(Pattern(golden.height, golden.width), golden.size,
+                                       Resampling::kBilinear, Padding::kSquash);
+    EXPECT_EQ(Sha256(pixels), golden.sha256) << golden.height << " x " << golden.width;
+  }
+}
+
 TEST(ResamplerTest, BilinearWithoutAntialiasingSkipsPixels) {
   RgbImage image = Pattern(8, 8);
   const auto before = ResizeToSquare(image, 2, Resampling::kBilinear, Padding::kSquash);
