@@ -68,8 +68,11 @@ Status ServedBundle::Start(const Options& options) {
   PG_ASSIGN_OR_RETURN(auto runner, TorchScriptRunner::Load(std::move(model)));
   PG_RETURN_IF_ERROR(runner->WarmUp());
   cpu_isa_ = runner->summary().cpu_isa;
-  dispatcher_->Start({std::move(runner), MakePreprocessor(manifest, *tokenizer_, std::move(images)),
-                      MakeTextStreamFactory(manifest, *tokenizer_)});
+  dispatcher_->Start(
+      {std::move(runner),
+       MakePreprocessor(manifest, *tokenizer_, std::move(images)),
+       {manifest.tokens, [this](TokenId token) { return tokenizer_->TokenBytes(token); }},
+       nullptr});
   ResponseBuilder::Options builder;
   builder.manifest = &manifest;
   builder.model_name = model_->name();

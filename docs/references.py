@@ -446,6 +446,8 @@ def limits_table() -> str:
         ],
         ["requests that wait", setting("max-queued"), flag("max-queued")],
         ["a response", setting("max-response-bytes"), flag("max-response-bytes")],
+        ["pixels of all masks of a request; polygons and codes are not counted", setting("max-mask-pixels"),
+         flag("max-mask-pixels")],
     ]
     return table(["limit on", "default", "set by"], rows)
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's two interfaces to pictures and text, over the bundle's tokenizer and image rules.
+// The engine's interface to pictures and prompts, over the bundle's tokenizer and image rules.
 #ifndef SERVER_MODEL_PIPELINE_H_
 #define SERVER_MODEL_PIPELINE_H_
 
@@ -7,7 +7,6 @@
 
 #include "core/bundle/manifest.h"
 #include "core/engine/preprocessor.h"
-#include "core/engine/text_stream.h"
 #include "core/text/tokenizer.h"
 #include "core/vision/image_preparer.h"
 
@@ -16,8 +15,6 @@ namespace paligemma {
 // `manifest` and `tokenizer` must outlive what is made.
 std::unique_ptr<Preprocessor> MakePreprocessor(const Manifest& manifest, const Tokenizer& tokenizer,
                                                std::unique_ptr<ImagePreparer> images);
-std::unique_ptr<TextStreamFactory> MakeTextStreamFactory(const Manifest& manifest,
-                                                         const Tokenizer& tokenizer);
 
 }  // namespace paligemma
 

@@ -2,7 +2,6 @@
 #include "server/response_builder.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "server/object_fields.h"
@@ -187,13 +186,11 @@ Status ResponseBuilder::Build(const ResponseContext& context, RequestResult resu
                               v1::GenerateResponse* response) const {
   const auto order = BestFirst(result);
   if (order.empty()) return NoSequences();
-  const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
   for (const SequenceResult* sequence : order) {
     v1::Candidate* const candidate = response->add_candidates();
     FillCandidate(context, *sequence, candidate);
-    PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, *sequence, image, true));
-    for (v1::DetectedObject& object : objects.found) {
-      *candidate->add_objects() = std::move(object);
+    for (const Object& object : sequence->objects) {
+      FillObject(object, context.options.mask_format, candidate->add_objects());
     }
   }
   FillInfo(context, result, *order.front(), response->mutable_info());
@@ -204,17 +201,15 @@ Status ResponseBuilder::Build(const ResponseContext& context, RequestResult resu
                               v1::ReadTextResponse* response) const {
   if (result.sequences.empty()) return NoSequences();
   const SequenceResult& best = result.sequences.front();
-  const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
-  PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, best, image, true));
   std::string text;
-  for (v1::DetectedObject& object : objects.found) {
+  for (const Object& object : best.objects) {
     v1::TextRegion* const region = response->add_regions();
     if (!text.empty()) text += "\n";
-    text += object.label();
-    *region->mutable_text() = std::move(*object.mutable_label());
-    *region->mutable_normalized_box() = object.normalized_box();
-    *region->mutable_pixel_box() = object.pixel_box();
-    if (object.has_score()) region->set_score(object.score());
+    text += object.label;
+    region->set_text(object.label);
+    FillBox(object.box, region->mutable_normalized_box());
+    FillBox(object.pixel_box, region->mutable_pixel_box());
+    if (object.score.has_value()) region->set_score(*object.score);
   }
   response->set_text(response->regions().empty() ? best.text : text);
   FillInfo(context, result, best, response->mutable_info());
@@ -253,17 +248,16 @@ Status ResponseBuilder::Build(const ResponseContext& context, RequestResult resu
 template <typename Response>
 Status ResponseBuilder::BuildObjects(const ResponseContext& context, const RequestResult& result,
                                      Response* response) const {
-  if (result.sequences.empty() || result.images.empty()) return NoSequences();
+  if (result.sequences.empty()) return NoSequences();
   std::vector<bool> found(context.labels.size(), false);
   int num_dropped = 0;
   bool complete = true;
   for (const SequenceResult& sequence : result.sequences) {
-    PG_ASSIGN_OR_RETURN(Objects objects, ObjectsOf(context, sequence, result.images.front(), true));
-    num_dropped += objects.num_dropped;
+    num_dropped += sequence.num_dropped_objects;
     complete = complete && sequence.finish == FinishReason::kStop;
-    for (v1::DetectedObject& object : objects.found) {
-      if (object.has_label_index()) found[static_cast<size_t>(object.label_index())] = true;
-      *response->add_objects() = std::move(object);
+    for (const Object& object : sequence.objects) {
+      if (object.label_index) found[static_cast<std::size_t>(*object.label_index)] = true;
+      FillObject(object, context.options.mask_format, response->add_objects());
     }
   }
   response->set_dropped_object_count(num_dropped);
@@ -272,50 +266,6 @@ Status ResponseBuilder::BuildObjects(const ResponseContext& context, const Reque
   }
   FillInfo(context, result, result.sequences.front(), response->mutable_info());
   return OkStatus();
-}
-
-StatusOr<ResponseBuilder::Objects> ResponseBuilder::ObjectsOf(const ResponseContext& context,
-                                                              const SequenceResult& sequence,
-                                                              const ImageInfo& image,
-                                                              bool finished) const {
-  RegionParser parser(options_.manifest->tokens, {context.task == Task::kSegment});
-  for (const TokenId token : sequence.tokens) {
-    parser.Append(token, options_.token_bytes ? options_.token_bytes(token) : std::string_view());
-  }
-  if (finished) parser.Finish(/*cut=*/sequence.finish != FinishReason::kStop);
-  Objects objects;
-  objects.num_dropped = parser.num_dropped();
-  std::vector<int> codes;
-  std::vector<std::pair<size_t, const ParsedObject*>> masked;  // index in `found`
-  const bool wants_mask = context.task != Task::kDetect && context.task != Task::kRead &&
-                          context.options.mask_format != v1::MASK_FORMAT_NONE;
-  for (const ParsedObject& parsed : parser.objects()) {
-    v1::DetectedObject object = ObjectFields(parsed, sequence, image, context.labels);
-    if (context.options.min_score.has_value() && object.score() < *context.options.min_score) {
-      ++objects.num_dropped;
-      continue;
-    }
-    if (wants_mask && parsed.codes.has_value()) {
-      codes.insert(codes.end(), parsed.codes->begin(), parsed.codes->end());
-      masked.emplace_back(objects.found.size(), &parsed);
-    }
-    objects.found.push_back(std::move(object));
-  }
-  if (masked.empty()) return objects;
-  std::vector<float> logits;
-  if (context.options.mask_format != v1::MASK_FORMAT_CODES) {
-    if (options_.mask_decoder == nullptr) return objects;
-    PG_ASSIGN_OR_RETURN(logits, options_.mask_decoder->Decode(codes));
-  }
-  constexpr size_t kSize = MaskDecoder::kSide * MaskDecoder::kSide;
-  for (size_t i = 0; i < masked.size(); ++i) {
-    const auto [index, parsed] = masked[i];
-    const std::span<const float> own =
-        logits.empty() ? std::span<const float>() : std::span(logits).subspan(i * kSize, kSize);
-    PG_RETURN_IF_ERROR(
-        FillMask(context.options, *parsed, own, image, objects.found[index].mutable_mask()));
-  }
-  return objects;
 }
 
 }  // namespace paligemma

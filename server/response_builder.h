@@ -11,9 +11,7 @@
 #include <vector>
 
 #include "core/bundle/manifest.h"
-#include "core/model/model_runner.h"
 #include "core/request/request.h"
-#include "core/text/region_parser.h"
 #include "paligemma/v1/paligemma_service.pb.h"
 #include "server/api/request_reader.h"
 
@@ -41,9 +39,8 @@ v1::GenerationInfo* InfoOf(Response* response) {
 class ResponseBuilder {
  public:
   struct Options {
-    const Manifest* manifest = nullptr;   // not owned
-    std::string model_name;               // "models/..."
-    MaskDecoder* mask_decoder = nullptr;  // not owned; null: no masks
+    const Manifest* manifest = nullptr;  // not owned
+    std::string model_name;              // "models/..."
     // The bytes that a token stands for (Tokenizer::TokenBytes).
     std::function<std::string_view(TokenId)> token_bytes;
   };
@@ -65,15 +62,6 @@ class ResponseBuilder {
   // The task's own response, inside.
   Status Build(const ResponseContext& context, RequestResult result,
                v1::TaskResponse* response) const;
-
-  // One sequence's objects, in order, as Detect and Segment return them; `finished`: the text will
-  // not grow, so that its last object is complete.
-  struct Objects {
-    std::vector<v1::DetectedObject> found;
-    int num_dropped = 0;
-  };
-  StatusOr<Objects> ObjectsOf(const ResponseContext& context, const SequenceResult& sequence,
-                              const ImageInfo& image, bool finished) const;
 
   // Log-probabilities of tokens, with their bytes.
   void AddLogprobs(const std::vector<TokenLogprob>& logprobs,

@@ -56,6 +56,7 @@ void CheckNumbers(const ServerConfig& c, std::vector<std::string>* problems) {
   CheckRange("max-image-bytes", c.max_image_bytes, 1024, 256 * kMany, problems);
   CheckRange("max-image-pixels", c.max_image_pixels, 1024, 1024 * kMany, problems);
   CheckRange("max-response-bytes", c.max_response_bytes, 65536, 1024 * kMany, problems);
+  CheckRange("max-mask-pixels", c.max_mask_pixels, 1, 1'000'000 * kMany, problems);
 }
 
 void CheckDurations(const ServerConfig& c, std::vector<std::string>* problems) {

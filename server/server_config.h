@@ -37,6 +37,7 @@ struct ServerConfig {
   std::int64_t max_image_bytes = 16 << 20;
   std::int64_t max_image_pixels = 40'000'000;
   std::int64_t max_response_bytes = (4 << 20) - (64 << 10);
+  std::int64_t max_mask_pixels = 256'000'000;
   Millis default_deadline{60'000};
   Millis max_deadline{300'000};
   Millis drain_delay{5'000};
@@ -108,6 +109,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"max-image-pixels", "N", "pixels of one decoded image"}, config.max_image_pixels);
   visit(S{"max-response-bytes", "N", "bytes of one response; the default suits default clients"},
         config.max_response_bytes);
+  visit(S{"max-mask-pixels", "N",
+          "pixels of all masks of one request; polygons and codes are not counted"},
+        config.max_mask_pixels);
   visit(S{"default-deadline", "DURATION", "for calls that bring none"}, config.default_deadline);
   visit(S{"max-deadline", "DURATION", "later deadlines are shortened to this"},
         config.max_deadline);

@@ -67,6 +67,8 @@ DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest
                                   ? config.max_queued_tokens
                                   : config.max_queued * (manifest.image.tokens + kTextTokens);
   options.max_queued_bytes = config.max_queued_bytes;
+  options.num_postprocess_threads = std::clamp(num_threads / 2, 1, 4);
+  options.max_mask_pixels = config.max_mask_pixels;
   options.tokens_per_image = manifest.image.tokens;
   options.scheduler.max_running = static_cast<int>(config.max_running);
   options.scheduler.max_batch_tokens = static_cast<int>(config.max_batch_tokens);
@@ -187,8 +189,9 @@ Status Serving::Load() {
   options.max_sequences = static_cast<int>(config_.max_running);
   options.max_vision_batch = static_cast<int>(config_.max_vision_batch);
   PG_ASSIGN_OR_RETURN(auto runner, TorchScriptRunner::Load(std::move(options)));
+  std::unique_ptr<MaskDecoder> mask_decoder;
   if (manifest.files.contains("mask_decoder.pt")) {
-    PG_ASSIGN_OR_RETURN(mask_decoder_,
+    PG_ASSIGN_OR_RETURN(mask_decoder,
                         TorchScriptMaskDecoder::Load(config_.model, manifest, num_threads_));
   }
   PG_RETURN_IF_ERROR(runner->WarmUp());
@@ -196,12 +199,13 @@ Status Serving::Load() {
   Dispatcher::Parts parts;
   parts.runner = std::move(runner);
   parts.preprocessor = MakePreprocessor(manifest, *tokenizer_, std::move(images));
-  parts.text = MakeTextStreamFactory(manifest, *tokenizer_);
+  parts.vocabulary.tokens = manifest.tokens;
+  parts.vocabulary.bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
+  parts.mask_decoder = std::move(mask_decoder);
   dispatcher_->Start(std::move(parts));
   ResponseBuilder::Options builder;
   builder.manifest = &manifest;
   builder.model_name = model_->name();
-  builder.mask_decoder = mask_decoder_.get();
   builder.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
   model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
                      std::make_shared<const ResponseBuilder>(std::move(builder)),

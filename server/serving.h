@@ -77,7 +77,6 @@ class Serving {
   HeapTrimmer trimmer_;  // the watchdog's
   ServiceDependencies dependencies_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<MaskDecoder> mask_decoder_;
   std::shared_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<ManagementServer> management_;
   std::unique_ptr<GrpcServer> grpc_;

@@ -4,14 +4,14 @@
 #include <utility>
 
 #include "core/request/endings.h"
+#include "server/object_fields.h"
 
 namespace paligemma {
 namespace {
 
-void AppendTokens(const RequestDelta& delta, SequenceResult* sequence) {
-  sequence->text += delta.text;
-  sequence->tokens.insert(sequence->tokens.end(), delta.tokens.begin(), delta.tokens.end());
-  sequence->logprobs.insert(sequence->logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+// What was lined up before it still leaves, so that the client has the objects that were in time.
+bool EndsBehindMessages(const Status& status) {
+  return status.reason() == Reason::kResponseTooLarge;
 }
 
 }  // namespace
@@ -21,24 +21,15 @@ StreamSink::StreamSink(std::shared_ptr<StreamGenerateCall> call,
                        std::shared_ptr<const ServedModel::Loaded> model)
     : call_(std::move(call)), session_(std::move(session)), model_(std::move(model)) {}
 
-void StreamSink::OnPrepared(const std::vector<ImageInfo>& images) {
-  if (!images.empty()) image_ = images.front();
-}
-
 bool StreamSink::FindsObjects() const {
   return TraitsOf(session_->response_context().task).has_objects;
 }
 
 void StreamSink::OnDelta(RequestDelta delta) {
-  session_->NoteDelta(static_cast<int>(delta.tokens.size()));
+  if (!delta.tokens.empty()) session_->NoteDelta(static_cast<int>(delta.tokens.size()));
   if (!failure_.ok()) return;
-  const ResponseContext& context = session_->response_context();
-  if (!FindsObjects() || context.options.logprobs_asked) SendText(delta);
-  // Objects of later prompts follow at the end: their index depends on those of the earlier ones.
-  if (FindsObjects() && delta.prompt_index == 0 && image_.width > 0) {
-    AppendTokens(delta, &first_);
-    SendObjects(first_, /*finished=*/false, 0);
-  }
+  if (!FindsObjects() || session_->response_context().options.logprobs_asked) SendText(delta);
+  for (const Object& object : delta.objects) SendObject(object, delta.candidate_index);
 }
 
 void StreamSink::SendText(const RequestDelta& delta) {
@@ -65,22 +56,14 @@ void StreamSink::SendText(const RequestDelta& delta) {
   if (!merged) Send(std::move(message));
 }
 
-void StreamSink::SendObjects(const SequenceResult& sequence, bool finished, int first_index) {
+void StreamSink::SendObject(const Object& object, int candidate_index) {
   const TimePoint began = Clock::Real()->Now();
-  auto objects =
-      model_->builder->ObjectsOf(session_->response_context(), sequence, image_, finished);
-  if (!objects.ok()) {
-    Fail(objects.status());
-    return;
-  }
-  const int count = static_cast<int>(objects->found.size());
-  for (int i = num_objects_sent_ - first_index; i < count && failure_.ok(); ++i) {
-    v1::StreamGenerateResponse message;
-    *message.mutable_object()->mutable_object() = std::move(objects->found[static_cast<size_t>(i)]);
-    message.mutable_object()->set_object_index(num_objects_sent_++);
-    message.mutable_object()->set_candidate_index(sequence.candidate_index);
-    Send(std::move(message));
-  }
+  v1::StreamGenerateResponse message;
+  v1::ObjectFound* const out = message.mutable_object();
+  FillObject(object, session_->response_context().options.mask_format, out->mutable_object());
+  out->set_object_index(num_objects_sent_++);
+  out->set_candidate_index(candidate_index);
+  Send(std::move(message));
   postprocess_ += Clock::Real()->Now() - began;
 }
 
@@ -118,26 +101,17 @@ void StreamSink::Fail(Status status) {
 }
 
 Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
-  if (FindsObjects() && !result.images.empty()) {
-    image_ = result.images.front();
-    int first_index = 0;
-    for (const SequenceResult& sequence : result.sequences) {
-      SendObjects(sequence, /*finished=*/true, first_index);
-      first_index = num_objects_sent_;
+  const ResponseContext& context = session_->response_context();
+  if (context.options.omit_streamed_masks) {
+    for (SequenceResult& sequence : result.sequences) {
+      for (Object& object : sequence.objects) object.mask = nullptr;
     }
   }
-  PG_RETURN_IF_ERROR(failure_);
-  const ResponseContext& context = session_->response_context();
   v1::StreamGenerateResponse message;
   const TimePoint began = Clock::Real()->Now();
   PG_RETURN_IF_ERROR(model_->builder->Build(context, std::move(result), message.mutable_result()));
   postprocess_ += Clock::Real()->Now() - began;
   session_->NotePostprocess(postprocess_, InfoOf(message.mutable_result()));
-  if (context.options.omit_streamed_masks && message.result().has_segment()) {
-    for (auto& object : *message.mutable_result()->mutable_segment()->mutable_objects()) {
-      object.clear_mask();
-    }
-  }
   *bytes = message.ByteSizeLong();
   PG_RETURN_IF_ERROR(session_->CheckSize(*bytes));
   Send(std::move(message));
@@ -152,7 +126,9 @@ void StreamSink::OnDone(Status status, RequestResult result) {
   status = WithPathPrefix(status, TaskPath(session_->response_context().task));
   if (!status.ok()) {
     CallSession::Outcome outcome = session_->Finish(status, bytes);
-    call_->Finish(std::move(outcome.status), std::move(outcome.trailers));
+    call_->Finish(std::move(outcome.status), std::move(outcome.trailers), nullptr,
+                  EndsBehindMessages(status) ? StreamGenerateCall::Waiting::kSend
+                                             : StreamGenerateCall::Waiting::kDrop);
     return;
   }
   CallSession::Outcome outcome = session_->Conclude(status, bytes);

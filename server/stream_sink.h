@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <memory>
-#include <vector>
 
 #include "paligemma/v1/paligemma_service.grpc.pb.h"
 #include "server/call_session.h"
@@ -20,7 +19,6 @@ class StreamSink : public ResponseSink {
   StreamSink(std::shared_ptr<StreamGenerateCall> call, std::unique_ptr<CallSession> session,
              std::shared_ptr<const ServedModel::Loaded> model);
 
-  void OnPrepared(const std::vector<ImageInfo>& images) override;
   void OnDelta(RequestDelta delta) override;
   void OnDone(Status status, RequestResult result) override;
 
@@ -30,8 +28,7 @@ class StreamSink : public ResponseSink {
  private:
   bool FindsObjects() const;
   void SendText(const RequestDelta& delta);
-  // Sends the complete objects that were not sent yet; the sequence's first has `first_index`.
-  void SendObjects(const SequenceResult& sequence, bool finished, int first_index);
+  void SendObject(const Object& object, int candidate_index);
   void Send(v1::StreamGenerateResponse message);
   void Fail(Status status);
   static Status SlowConsumer();
@@ -43,10 +40,8 @@ class StreamSink : public ResponseSink {
   const std::shared_ptr<CallSession> session_;  // also the stream's, until it has ended
   const std::shared_ptr<const ServedModel::Loaded> model_;
   std::atomic<Backend::Handle> handle_{0};
-  Status failure_;          // SLOW_CONSUMER, or a mask that could not be decoded
-  ImageInfo image_;         // whose objects are looked for; its size is zero until it is known
+  Status failure_;          // SLOW_CONSUMER
   Duration postprocess_{};  // of objects that were sent before the result
-  SequenceResult first_;    // what the first prompt's sequence has so far
   int num_objects_sent_ = 0;
 };
 

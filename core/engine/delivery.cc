@@ -4,12 +4,31 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
-namespace paligemma {
+#include "core/request/endings.h"
 
-Delivery::Delivery(Hooks hooks, const Clock* clock)
-    : hooks_(std::move(hooks)), clock_(clock), thread_([this] { Loop(); }) {}
+namespace paligemma {
+namespace {
+
+bool LacksMask(const RequestResult& result) {
+  for (const SequenceResult& sequence : result.sequences) {
+    for (const Object& object : sequence.objects) {
+      if (MaskMaker::Lacks(object)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Delivery::Delivery(const Options& options, Hooks hooks, const Clock* clock)
+    : options_(options),
+      hooks_(std::move(hooks)),
+      clock_(clock),
+      pool_(std::make_unique<PostprocessPool>(options.num_postprocess_threads)),
+      thread_([this] { Loop(); }) {}
 
 Delivery::~Delivery() {
   {
@@ -18,6 +37,7 @@ Delivery::~Delivery() {
   }
   work_.NotifyOne();
   thread_.join();
+  pool_.reset();
 }
 
 void Delivery::Begin(DeliveryRequest request) { Push(std::move(request)); }
@@ -57,23 +77,24 @@ void Delivery::Loop() {
     }
     if (last) break;
   }
-  Handle(End{ShuttingDown()});
+  Handle(End{DrainingStatus()});
 }
 
 void Delivery::Handle(DeliveryRequest request) {
   const RequestId id = request.id;
-  Live live;
-  live.num_open = static_cast<int>(request.sequences.size());
-  for (std::size_t i = 0; i < request.sequences.size(); ++i) {
-    Stream stream;
-    stream.text = std::move(request.streams[i]);
-    stream.delta.prompt_index = request.result.sequences[i].prompt_index;
-    stream.delta.candidate_index = request.result.sequences[i].candidate_index;
-    live.streams.push_back(std::move(stream));
-    routes_[request.sequences[i]] = {id, static_cast<int>(i)};
+  auto live = std::make_unique<Live>();
+  live->request = std::move(request);
+  live->num_open = static_cast<int>(live->request.outputs.size());
+  live->outputs.resize(live->request.outputs.size());
+  for (std::size_t i = 0; i < live->outputs.size(); ++i) {
+    Output& output = live->outputs[i];
+    output.sequence = live->request.outputs[i].sequence;
+    output.reader = std::move(live->request.outputs[i].reader);
+    output.result = &live->request.result.sequences[i];
+    output.delta.prompt_index = output.result->prompt_index;
+    output.delta.candidate_index = output.result->candidate_index;
+    routes_[output.sequence] = {live.get(), &output};
   }
-  live.request = std::move(request);
-  live.request.sink->OnPrepared(live.request.result.images);
   live_.emplace(id, std::move(live));
 }
 
@@ -87,15 +108,20 @@ void Delivery::Handle(Events events) {
   for (StepEvent& event : events.events) {
     const auto route = routes_.find(event.sequence);
     if (route == routes_.end()) continue;
-    touched.push_back(route->second.request);
-    OnEvent(std::move(event), events.when);
+    const auto [live, output] = route->second;
+    touched.push_back(live->request.id);
+    if (event.has_token) {
+      BookToken(live, event, events.when);
+      if (!output->closed) AddToken(live, output, &event);
+    }
+    if (event.finished) EndOutput(live, output, event);
   }
   for (const RequestId id : touched) {
     const auto it = live_.find(id);
     if (it == live_.end()) continue;
-    Live& live = it->second;
-    if (live.dirty) SendDeltas(&live);
-    if (live.num_open == 0) EndRequest(id, live.status);
+    Live* const live = it->second.get();
+    if (live->dirty) SendDeltas(live);
+    if (live->num_open == 0) EndRequest(id, live->status);
   }
 }
 
@@ -103,149 +129,188 @@ void Delivery::Handle(End end) {
   std::vector<RequestId> ids;
   for (const auto& [id, live] : live_) ids.push_back(id);
   for (const RequestId id : ids) {
-    const Live& live = live_.at(id);
-    for (std::size_t i = 0; i < live.streams.size(); ++i) {
-      if (!live.streams[i].ended) hooks_.cancel(live.request.sequences[i]);
-    }
+    CancelOpen(*live_.at(id));
     EndRequest(id, end.status);
   }
 }
 
-void Delivery::OnEvent(StepEvent event, TimePoint when) {
-  const Route route = routes_.at(event.sequence);
-  Live* live = &live_.at(route.request);
-  if (event.has_token) AddToken(live, route.index, event, when);
-  if (event.finished) EndStream(live, route.index, event);
-}
-
-void Delivery::AddToken(Live* live, int index, const StepEvent& event, TimePoint when) {
-  Stream& stream = live->streams[static_cast<std::size_t>(index)];
-  RequestResult& result = live->request.result;
-  if (!live->has_token) {
-    live->has_token = true;
-    live->first_token = when;
-    result.timing.first_token = when - live->request.arrival;
-    result.timing.queue = std::max(
-        Duration::zero(), event.scheduled - live->request.arrival - result.timing.preprocess);
-    result.timing.vision = event.vision;
-    result.timing.prefill = event.prefill;
-    if (result.usage.num_images > 0) {
-      result.usage.cached_image_tokens =
-          event.output.num_cached_images * (result.usage.image_tokens / result.usage.num_images);
-    }
-    hooks_.on_first_token(live->request.id);
-  }
+void Delivery::BookToken(Live* live, const StepEvent& event, TimePoint when) {
   live->last_token = when;
-  if (stream.closed) return;
-  SequenceResult& sequence = result.sequences[static_cast<std::size_t>(index)];
+  if (std::exchange(live->has_token, true)) return;
+  live->first_token = when;
+  RequestResult& result = live->request.result;
+  result.timing.first_token = when - live->request.arrival;
+  result.timing.queue = std::max(
+      Duration::zero(), event.scheduled - live->request.arrival - result.timing.preprocess);
+  result.timing.vision = event.vision;
+  result.timing.prefill = event.prefill;
+  if (result.usage.num_images > 0) {
+    result.usage.cached_image_tokens =
+        event.output.num_cached_images * (result.usage.image_tokens / result.usage.num_images);
+  }
+  hooks_.on_first_token(live->request.id);
+}
+
+void Delivery::AddToken(Live* live, Output* output, StepEvent* event) {
+  SequenceResult& sequence = *output->result;
   ++sequence.num_generated;
-  if (live->request.logprobs) sequence.sum_logprob += event.output.logprob;
-  const bool is_eos = event.finished && event.finish == FinishReason::kStop;
+  if (live->request.logprobs) sequence.sum_logprob += event->output.logprob;
+  const bool is_eos = event->finished && event->finish == FinishReason::kStop;
   if (is_eos) return;
-  Stream::HeldToken held;
-  held.token = {event.output.token, event.output.logprob, event.output.top};
-  held.start = stream.decoded_bytes;
-  stream.held.push_back(std::move(held));
-  Show(live, index, stream.text->Append(event.output.token));
-  if (stream.closed && !event.finished) {
-    hooks_.finish(live->request.sequences[static_cast<std::size_t>(index)], sequence.finish);
-  }
+  Take(live, output,
+       output->reader->Append(
+           {event->output.token, event->output.logprob, std::move(event->output.top)}));
+  if (output->closed && !event->finished) hooks_.finish(output->sequence, sequence.finish);
 }
 
-// Takes new text in, and the tokens that it frees.
-void Delivery::Show(Live* live, int index, TextUpdate update) {
-  Stream& stream = live->streams[static_cast<std::size_t>(index)];
-  SequenceResult& sequence = live->request.result.sequences[static_cast<std::size_t>(index)];
-  stream.shown_bytes += static_cast<std::int64_t>(update.text.size());
-  stream.decoded_bytes = stream.shown_bytes + update.num_held_bytes;
-  sequence.text += update.text;
-  stream.delta.text += update.text;
-  // A token goes out with the first byte of its text; one without text, when nothing is held back.
-  const bool all_shown = update.num_held_bytes == 0 && update.finish != FinishReason::kStop;
-  std::size_t num_free = 0;
-  while (num_free < stream.held.size() &&
-         (all_shown || stream.held[num_free].start < stream.shown_bytes)) {
-    TokenLogprob& token = stream.held[num_free].token;
+// Adds what was read to the sequence's result and to this round's delta.
+void Delivery::Take(Live* live, Output* output, AnswerEvent event) {
+  SequenceResult& sequence = *output->result;
+  sequence.text += event.text;
+  output->delta.text += event.text;
+  for (TokenLogprob& token : event.tokens) {
     sequence.tokens.push_back(token.token);
-    stream.delta.tokens.push_back(token.token);
-    if (live->request.logprobs) {
-      sequence.logprobs.push_back(token);
-      stream.delta.logprobs.push_back(std::move(token));
-    }
-    ++num_free;
+    output->delta.tokens.push_back(token.token);
+    if (!live->request.logprobs) continue;
+    sequence.logprobs.push_back(token);
+    output->delta.logprobs.push_back(std::move(token));
   }
-  stream.held.erase(stream.held.begin(),
-                    stream.held.begin() + static_cast<std::ptrdiff_t>(num_free));
+  const bool sends_objects = live->request.streams_objects && sequence.prompt_index == 0;
+  if (sends_objects) {
+    output->delta.objects.insert(output->delta.objects.end(), event.objects.begin(),
+                                 event.objects.end());
+  }
+  std::move(event.objects.begin(), event.objects.end(), std::back_inserter(sequence.objects));
+  sequence.num_dropped_objects = output->reader->num_dropped_objects();
   live->dirty = true;
-  if (update.finish != FinishReason::kNone) {
-    CloseStream(live, index, update.finish, update.matched_stop);
-  }
+  if (event.finish == FinishReason::kNone) return;
+  output->closed = true;
+  sequence.finish = event.finish;
+  sequence.matched_stop = std::move(event.matched_stop);
 }
 
-void Delivery::CloseStream(Live* live, int index, FinishReason reason,
-                           const std::string& matched_stop) {
-  Stream& stream = live->streams[static_cast<std::size_t>(index)];
-  SequenceResult& sequence = live->request.result.sequences[static_cast<std::size_t>(index)];
-  stream.closed = true;
-  stream.held.clear();
-  sequence.finish = reason;
-  sequence.matched_stop = matched_stop;
-}
-
-void Delivery::EndStream(Live* live, int index, const StepEvent& event) {
-  Stream& stream = live->streams[static_cast<std::size_t>(index)];
-  stream.ended = true;
+void Delivery::EndOutput(Live* live, Output* output, const StepEvent& event) {
+  output->ended = true;
   --live->num_open;
   routes_.erase(event.sequence);
   // A time budget that ends takes only the sequences with it that have nothing to show.
-  stream.late = event.finish == FinishReason::kTimeBudget && !event.status.ok();
-  if (!event.status.ok() && live->status.ok() && !stream.closed && !stream.late) {
+  output->late = event.finish == FinishReason::kTimeBudget && !event.status.ok();
+  if (!event.status.ok() && live->status.ok() && !output->closed && !output->late) {
     live->status = event.status;
-    for (std::size_t i = 0; i < live->streams.size(); ++i) {
-      if (!live->streams[i].ended) hooks_.cancel(live->request.sequences[i]);
-    }
+    CancelOpen(*live);
   }
-  if (stream.closed) return;
-  if (event.status.ok()) Show(live, index, stream.text->Flush());
-  if (!stream.closed) CloseStream(live, index, event.finish, "");
-  const bool all_late = std::all_of(live->streams.begin(), live->streams.end(),
-                                    [](const Stream& other) { return other.late; });
+  if (output->closed) return;
+  if (event.status.ok()) Take(live, output, output->reader->Finish(event.finish));
+  if (!output->closed) {
+    output->closed = true;
+    output->result->finish = event.finish;
+  }
+  const bool all_late = std::all_of(live->outputs.begin(), live->outputs.end(),
+                                    [](const Output& other) { return other.late; });
   if (all_late && live->status.ok()) live->status = event.status;
+}
+
+void Delivery::CancelOpen(const Live& live) {
+  for (const Output& output : live.outputs) {
+    if (!output.ended) hooks_.cancel(output.sequence);
+  }
 }
 
 void Delivery::SendDeltas(Live* live) {
   live->dirty = false;
-  for (Stream& stream : live->streams) {
-    RequestDelta& delta = stream.delta;
-    if (delta.text.empty() && delta.tokens.empty()) continue;
+  for (Output& output : live->outputs) {
+    RequestDelta& delta = output.delta;
+    if (delta.text.empty() && delta.tokens.empty() && delta.objects.empty()) continue;
     RequestDelta next;
     next.prompt_index = delta.prompt_index;
     next.candidate_index = delta.candidate_index;
-    live->request.sink->OnDelta(std::exchange(delta, std::move(next)));
+    Send(live, std::exchange(delta, std::move(next)));
+  }
+}
+
+void Delivery::Send(Live* live, RequestDelta delta) {
+  const bool lacks_mask =
+      std::any_of(delta.objects.begin(), delta.objects.end(), &MaskMaker::Lacks);
+  if (!lacks_mask && live->sender == nullptr) {
+    live->request.sink->OnDelta(std::move(delta));
+    return;
+  }
+  // Text first, then one object at a time: each leaves as soon as its mask is rendered.
+  std::vector<Object> objects = std::exchange(delta.objects, {});
+  const RequestDelta place{delta.prompt_index, delta.candidate_index, {}, {}, {}, {}};
+  AnswerSender* const sender = SenderOf(live);
+  if (!delta.text.empty() || !delta.tokens.empty()) sender->Send(std::move(delta));
+  for (Object& object : objects) {
+    RequestDelta own = place;
+    own.objects.push_back(std::move(object));
+    sender->Send(std::move(own));
+  }
+}
+
+// Sends the objects that waited for those of earlier prompts.
+void Delivery::SendLateObjects(Live* live) {
+  for (const Output& output : live->outputs) {
+    const SequenceResult& sequence = *output.result;
+    if (sequence.prompt_index == 0 || sequence.objects.empty()) continue;
+    RequestDelta delta;
+    delta.prompt_index = sequence.prompt_index;
+    delta.candidate_index = sequence.candidate_index;
+    delta.objects = sequence.objects;
+    Send(live, std::move(delta));
   }
 }
 
 void Delivery::EndRequest(RequestId id, Status status) {
   const auto it = live_.find(id);
-  Live live = std::move(it->second);
+  const std::unique_ptr<Live> live = std::move(it->second);
   live_.erase(it);
-  for (const SequenceId sequence : live.request.sequences) routes_.erase(sequence);
-  RequestResult& result = live.request.result;
+  for (const Output& output : live->outputs) routes_.erase(output.sequence);
+  if (status.ok() && live->request.streams_objects) SendLateObjects(live.get());
+  RequestResult& result = live->request.result;
   for (const SequenceResult& sequence : result.sequences) {
     result.usage.output_tokens += sequence.num_generated;
   }
   RequestTiming& timing = result.timing;
-  timing.total = clock_->Now() - live.request.arrival;
-  if (live.has_token) {
-    timing.decode = live.last_token - live.first_token;
+  timing.total = clock_->Now() - live->request.arrival;
+  if (live->has_token) {
+    timing.decode = live->last_token - live->first_token;
   } else {
     timing.queue = std::max(Duration::zero(), timing.total - timing.preprocess);
   }
   if (status.reason() == Reason::kDeviceOutOfMemory) {
     status = std::move(status).WithRetryAfter(hooks_.retry_delay());
   }
-  live.request.sink->OnDone(std::move(status), std::move(result));
-  hooks_.on_ended(id);
+  if (live->sender == nullptr && !(status.ok() && LacksMask(result))) {
+    live->request.sink->OnDone(std::move(status), std::move(result));
+    hooks_.on_ended(id);
+    return;
+  }
+  SenderOf(live.get())->End(std::move(status), std::move(result));
+}
+
+// Makes the sender with the first mask; from then on everything goes through it.
+AnswerSender* Delivery::SenderOf(Live* live) {
+  if (live->sender != nullptr) return live->sender.get();
+  const DeliveryRequest& request = live->request;
+  std::vector<SequenceId> sequences;
+  for (const Output& output : live->outputs) sequences.push_back(output.sequence);
+  AnswerSender::Options options;
+  options.pool = pool_.get();
+  options.clock = clock_;
+  options.sink = request.sink;
+  options.cancellation = request.cancellation;
+  options.arrival = request.arrival;
+  options.deadline = request.deadline;
+  options.cancel = [this, sequences] {
+    for (const SequenceId sequence : sequences) hooks_.cancel(sequence);
+  };
+  options.on_ended = [this, id = request.id] { hooks_.on_ended(id); };
+  const ImageInfo image =
+      request.result.images.empty() ? ImageInfo() : request.result.images.front();
+  live->sender = std::make_shared<AnswerSender>(
+      std::move(options),
+      MaskMaker(options_.mask_decoder, request.mask, image, options_.max_mask_pixels));
+  return live->sender.get();
 }
 
 }  // namespace paligemma

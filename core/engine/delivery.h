@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// From step events to answers, on its own thread: detokenizes, matches stop sequences, counts
-// objects, and calls the sinks. It owns each request's sink from Begin() or Reject() on, and calls
-// its OnDone exactly once, after the engine let go of all its sequences.
+// From step events to answers, on a thread of its own: reads each token once, adds up what a
+// request gets, and calls the sinks. A request whose answer has masks is handed to an AnswerSender,
+// so that rendering holds up nobody else. Delivery owns each request's sink from Begin() or
+// Reject() on, and sees that its OnDone is called exactly once, after the engine let go of all its
+// sequences.
 //
-// Thread safety: thread safe; sinks and hooks are called from the delivery thread alone, with no
-// lock held.
+// Thread safety: thread safe; sinks and hooks are called with no lock held, one call at a time for
+// each request, from the delivery thread or, with masks, from the postprocessing threads.
 #ifndef CORE_ENGINE_DELIVERY_H_
 #define CORE_ENGINE_DELIVERY_H_
 
@@ -16,11 +18,16 @@
 #include <variant>
 #include <vector>
 
+#include "core/answer/answer_reader.h"
+#include "core/answer/mask_maker.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
+#include "core/engine/answer_sender.h"
 #include "core/engine/engine.h"
-#include "core/engine/text_stream.h"
+#include "core/engine/postprocess_pool.h"
+#include "core/request/answer.h"
+#include "core/request/cancellation.h"
 #include "core/request/request.h"
 
 namespace paligemma {
@@ -29,33 +36,45 @@ using RequestId = std::uint64_t;  // never reused within a process; 0 names none
 
 // A request whose sequences are about to be submitted.
 struct DeliveryRequest {
+  struct Output {
+    SequenceId sequence = kNoSequence;
+    std::unique_ptr<AnswerReader> reader;
+  };
   RequestId id = 0;
   std::shared_ptr<ResponseSink> sink;
-  std::vector<SequenceId> sequences;                 // as result.sequences
-  std::vector<std::unique_ptr<TextStream>> streams;  // one for each
+  std::shared_ptr<const Cancellation> cancellation;
+  std::vector<Output> outputs;  // as result.sequences
   // Prompts, images, seed, counts known so far, timing.preprocess; one SequenceResult for each
   // sequence, with its indices.
   RequestResult result;
-  TimePoint arrival{};
+  TimePoint arrival{}, deadline = kNoDeadline;
   bool logprobs = false;
+  bool streams_objects = false;  // the sink wants each object as it is complete
+  MaskOptions mask;
 };
 
 class Delivery final : public EventReceiver {
  public:
-  // How delivery talks back. None may block.
+  struct Options {
+    MaskDecoder* mask_decoder = nullptr;  // not owned; null: no masks but as codes
+    std::int64_t max_mask_pixels = kMaxMaskPixels;
+    int num_postprocess_threads = 2;
+  };
+
+  // How delivery talks back. None may block; from the threads that call the sinks.
   struct Hooks {
     std::function<void(SequenceId)> cancel;                // to the engine
     std::function<void(SequenceId, FinishReason)> finish;  // to the engine
     std::function<void(RequestId)> on_first_token;
     std::function<void(RequestId)> on_ended;  // after OnDone
-    // What to tell a client whose request a later try may save.
+    // Returns what to tell a client whose request may succeed later.
     std::function<std::chrono::milliseconds()> retry_delay;
   };
 
-  // Starts the thread. `clock` must outlive it.
-  Delivery(Hooks hooks, const Clock* clock);
+  // Starts the threads. `clock` must outlive it.
+  Delivery(const Options& options, Hooks hooks, const Clock* clock);
 
-  // Delivers what is queued, ends what is left with SERVER_DRAINING, joins the thread.
+  // Delivers what is queued, ends what is left with SERVER_DRAINING, joins the threads.
   ~Delivery() override;
 
   // Takes a request over. Call it before its sequences go to the engine.
@@ -87,31 +106,28 @@ class Delivery final : public EventReceiver {
   using Message = std::variant<DeliveryRequest, Rejection, Events, End>;
 
   // One sequence's way out.
-  struct Stream {
-    struct HeldToken {
-      TokenLogprob token;
-      std::int64_t start = 0;  // offset of its text
-    };
-    std::unique_ptr<TextStream> text;
-    std::vector<HeldToken> held;  // their text is held back
-    std::int64_t shown_bytes = 0, decoded_bytes = 0;
-    RequestDelta delta;   // of this round
-    bool closed = false;  // no more text: it ended, here or in the engine
-    bool ended = false;   // the engine let go of it
-    bool late = false;    // its time budget ended before its first token
+  struct Output {
+    SequenceId sequence = kNoSequence;
+    std::unique_ptr<AnswerReader> reader;
+    SequenceResult* result = nullptr;  // of the request's result
+    RequestDelta delta;                // of this round
+    bool closed = false;               // no more text: it ended, here or in the engine
+    bool ended = false;                // the engine let go of it
+    bool late = false;                 // its time budget ended before its first token
   };
   struct Live {
     DeliveryRequest request;
-    std::vector<Stream> streams;
-    int num_open = 0;  // sequences that the engine still has
-    Status status;     // the first failure
+    std::vector<Output> outputs;
+    std::shared_ptr<AnswerSender> sender;  // null while no mask is to be rendered
+    int num_open = 0;                      // sequences that the engine still has
+    Status status;                         // the first failure
     bool dirty = false;
     bool has_token = false;
     TimePoint first_token{}, last_token{};
   };
   struct Route {
-    RequestId request = 0;
-    int index = 0;
+    Live* live = nullptr;
+    Output* output = nullptr;
   };
 
   void Push(Message message) PG_LOCKS_EXCLUDED(mutex_);
@@ -122,19 +138,24 @@ class Delivery final : public EventReceiver {
   void Handle(Events events);
   void Handle(End end);
 
-  void OnEvent(StepEvent event, TimePoint when);
-  void AddToken(Live* live, int index, const StepEvent& event, TimePoint when);
-  void Show(Live* live, int index, TextUpdate update);
-  void CloseStream(Live* live, int index, FinishReason reason, const std::string& matched_stop);
-  void EndStream(Live* live, int index, const StepEvent& event);
+  void BookToken(Live* live, const StepEvent& event, TimePoint when);
+  void AddToken(Live* live, Output* output, StepEvent* event);
+  void Take(Live* live, Output* output, AnswerEvent event);
+  void EndOutput(Live* live, Output* output, const StepEvent& event);
+  void CancelOpen(const Live& live);
   void SendDeltas(Live* live);
+  void Send(Live* live, RequestDelta delta);
+  void SendLateObjects(Live* live);
   void EndRequest(RequestId id, Status status);
+  AnswerSender* SenderOf(Live* live);
 
+  const Options options_;
   const Hooks hooks_;
   const Clock* const clock_;
+  std::unique_ptr<PostprocessPool> pool_;
 
   // Delivery thread only.
-  std::unordered_map<RequestId, Live> live_;
+  std::unordered_map<RequestId, std::unique_ptr<Live>> live_;
   std::unordered_map<SequenceId, Route> routes_;
 
   Mutex mutex_;

@@ -15,16 +15,9 @@ namespace paligemma {
 namespace {
 
 constexpr std::chrono::milliseconds kRetryLoading{2000};
-constexpr std::chrono::milliseconds kRetryDraining{100};
 // How long the end of a drain waits for a step in progress.
 constexpr std::chrono::seconds kAbortGrace{5};
 constexpr std::int64_t kBytesPerToken = 4;  // of text, for the estimate
-
-Status Draining() {
-  return Status(StatusCode::kUnavailable, Reason::kServerDraining,
-                "the server is going away; try another")
-      .WithRetryAfter(kRetryDraining);
-}
 
 // Of a request that ended before its first token: but for its preprocessing it waited.
 RequestResult Unanswered(TimePoint arrival, TimePoint now, Duration preprocess = {}) {
@@ -59,14 +52,19 @@ Dispatcher::~Dispatcher() {
 
 void Dispatcher::Start(Parts parts) {
   preprocessor_ = std::move(parts.preprocessor);
-  text_ = std::move(parts.text);
+  vocabulary_ = std::move(parts.vocabulary);
+  mask_decoder_ = std::move(parts.mask_decoder);
   Delivery::Hooks hooks;
   hooks.cancel = [this](SequenceId id) { engine_->Cancel(id); };
   hooks.finish = [this](SequenceId id, FinishReason reason) { engine_->Finish(id, reason); };
   hooks.on_first_token = [this](RequestId id) { OnFirstToken(id); };
   hooks.retry_delay = [this] { return load_.RetryDelay(Stats().queued); };
   hooks.on_ended = [this](RequestId id) { OnEnded(id); };
-  delivery_ = std::make_unique<Delivery>(std::move(hooks), clock_);
+  Delivery::Options delivery;
+  delivery.mask_decoder = mask_decoder_.get();
+  delivery.max_mask_pixels = options_.max_mask_pixels;
+  delivery.num_postprocess_threads = options_.num_postprocess_threads;
+  delivery_ = std::make_unique<Delivery>(delivery, std::move(hooks), clock_);
   engine_ = std::make_unique<Engine>(options_.scheduler, std::move(parts.runner), delivery_.get(),
                                      &load_, clock_);
   for (int i = 0; i < options_.num_preprocess_threads; ++i) {
@@ -125,7 +123,7 @@ Status Dispatcher::Overloaded(const std::string& what) const {
 }
 
 Status Dispatcher::CheckAdmission(const Cost& cost, const Request& request) const {
-  if (draining_ || stopping_) return Draining();
+  if (draining_ || stopping_) return DrainingStatus();
   if (!started_) {
     return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
         .WithRetryAfter(kRetryLoading);
@@ -188,7 +186,7 @@ void Dispatcher::PreprocessLoop() {
     RequestId id = 0;
     Request request;
     std::shared_ptr<ResponseSink> sink;
-    std::shared_ptr<Interruption> interruption;
+    std::shared_ptr<Cancellation> cancellation;
     {
       MutexLock lock(&mutex_);
       while (queue_.empty() && !stopping_) work_.Wait(&mutex_);
@@ -202,20 +200,22 @@ void Dispatcher::PreprocessLoop() {
       request = std::move(it->second.request);
       sink = std::move(it->second.sink);
       it->second.sink = nullptr;
-      interruption = it->second.interruption;
+      cancellation = it->second.cancellation;
     }
-    Preprocess(id, std::move(request), std::move(sink), std::move(interruption));
+    Preprocess(id, std::move(request), std::move(sink), std::move(cancellation));
   }
 }
 
 void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
-                            std::shared_ptr<Interruption> interruption) {
+                            std::shared_ptr<Cancellation> cancellation) {
   const TimePoint began = clock_->Now();
+  // A bundle without a decoder can give no mask but its codes.
+  if (mask_decoder_ == nullptr && request.mask.encoding != MaskEncoding::kCodes) {
+    request.mask.encoding = MaskEncoding::kNone;
+  }
   const TimePoint deadline = std::min(request.deadline, request.time_budget);
   const InterruptCheck check = [&]() -> Status {
-    const Interrupted interrupted = interruption->load();
-    if (interrupted == Interrupted::kCancelled) return CancelledStatus("preprocess");
-    if (interrupted == Interrupted::kDraining) return Draining();
+    PG_RETURN_IF_ERROR(StatusOf(*cancellation, "preprocess"));
     if (deadline <= clock_->Now()) return DeadlineStatus("preprocess");
     return OkStatus();
   };
@@ -225,7 +225,7 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
     status = prepared.status();
     if (status.ok()) {
       PreparedSequences made =
-          MakeSequences(request, std::move(prepared).value(), *text_, &next_sequence_);
+          MakeSequences(request, std::move(prepared).value(), vocabulary_, &next_sequence_);
       for (const auto& sequence : made.sequences) {
         if (engine_->FitsEver(*sequence)) continue;
         status = Status(StatusCode::kInvalidArgument, Reason::kPromptTooLong,
@@ -236,6 +236,7 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
       if (status.ok()) {
         made.delivery.id = id;
         made.delivery.sink = std::move(sink);
+        made.delivery.cancellation = cancellation;
         made.delivery.result.timing.preprocess = clock_->Now() - began;
         delivery_->Begin(std::move(made.delivery));
         Handoff(id, std::move(made.sequences));
@@ -251,18 +252,18 @@ void Dispatcher::Preprocess(RequestId id, Request request, std::shared_ptr<Respo
 void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences) {
   std::vector<SequenceId> ids;
   for (const auto& sequence : sequences) ids.push_back(sequence->id);
-  std::shared_ptr<Interruption> interruption;
+  std::shared_ptr<Cancellation> cancellation;
   {
     MutexLock lock(&mutex_);
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;  // delivery ended it meanwhile
     it->second.stage = Stage::kSubmitted;
     it->second.sequences = ids;
-    interruption = it->second.interruption;
+    cancellation = it->second.cancellation;
   }
   engine_->Submit(std::move(sequences));
-  // What interrupted it between the lock and Submit() found nothing in the engine.
-  if (interruption->load() != Interrupted::kNo) {
+  // A cancel between the lock and Submit() found nothing in the engine.
+  if (cancellation->cause() != Cancellation::Cause::kNone) {
     for (const SequenceId sequence : ids) engine_->Cancel(sequence);
   }
 }
@@ -276,7 +277,7 @@ void Dispatcher::Cancel(RequestId id) {
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;
     Entry& entry = it->second;
-    entry.interruption->store(Interrupted::kCancelled);
+    entry.cancellation->Set(Cancellation::Cause::kClient);
     arrival = entry.request.arrival;
     if (entry.stage == Stage::kQueued) sink = std::exchange(entry.sink, nullptr);
     sequences = entry.sequences;
@@ -323,17 +324,17 @@ void Dispatcher::EndAll() {
     MutexLock lock(&mutex_);
     started = started_;
     for (auto& [id, entry] : entries_) {
-      entry.interruption->store(Interrupted::kDraining);
+      entry.cancellation->Set(Cancellation::Cause::kDraining);
       if (entry.sink == nullptr) continue;
       queued.push_back({id, std::exchange(entry.sink, nullptr), entry.request.arrival});
     }
   }
   if (!started) return;
   for (Waiting& one : queued) {
-    delivery_->Reject(one.id, std::move(one.sink), Draining(),
+    delivery_->Reject(one.id, std::move(one.sink), DrainingStatus(),
                       Unanswered(one.arrival, clock_->Now()));
   }
-  delivery_->EndAll(Draining());
+  delivery_->EndAll(DrainingStatus());
 }
 
 void Dispatcher::StopPreprocessing() {

@@ -7,9 +7,8 @@
 // It can be built before the model is there: until Start() requests are refused with MODEL_LOADING,
 // so that ports may be bound first.
 //
-// Thread safety: thread safe. Sinks are called from the delivery thread alone, never from Submit or
-// Cancel. Lock order: at most one mutex is held at a time, and the
-// load estimator's beside it.
+// Thread safety: thread safe. Sinks are called from delivery's threads, never from Submit or
+// Cancel. Lock order: at most one mutex is held at a time, and the load estimator's beside it.
 #ifndef CORE_ENGINE_DISPATCHER_H_
 #define CORE_ENGINE_DISPATCHER_H_
 
@@ -21,6 +20,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/answer/mask_maker.h"
+#include "core/answer/vocabulary.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
@@ -28,8 +29,8 @@
 #include "core/engine/engine.h"
 #include "core/engine/load_estimator.h"
 #include "core/engine/preprocessor.h"
-#include "core/engine/text_stream.h"
 #include "core/model/model_runner.h"
+#include "core/request/cancellation.h"
 #include "core/request/engine_observer.h"
 #include "core/request/request.h"
 #include "core/sched/scheduler_options.h"
@@ -38,6 +39,8 @@ namespace paligemma {
 
 struct DispatcherOptions {
   int num_preprocess_threads = 2;
+  int num_postprocess_threads = 2;                // render masks
+  std::int64_t max_mask_pixels = kMaxMaskPixels;  // of one request
   // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED.
   int max_queued = 256;
   // The same in estimated prefill tokens, and in bytes of images and text. 0: no bound. A request
@@ -60,12 +63,12 @@ struct DispatcherStats {
 
 class Dispatcher {
  public:
-  // What exists once the model is loaded. `runner`, `preprocessor` and `text` become the
-  // dispatcher's own.
+  // What exists once the model is loaded; becomes the dispatcher's own.
   struct Parts {
     std::unique_ptr<ModelRunner> runner;
     std::unique_ptr<Preprocessor> preprocessor;
-    std::unique_ptr<TextStreamFactory> text;
+    Vocabulary vocabulary;
+    std::unique_ptr<MaskDecoder> mask_decoder;  // null: the bundle has none
   };
 
   // `observer` may be null; it and `clock` must outlive the dispatcher.
@@ -119,17 +122,13 @@ class Dispatcher {
     std::int64_t bytes = 0;
   };
 
-  enum class Interrupted { kNo, kCancelled, kDraining };
-  // Shared with the preprocessing thread, which looks at it between stages.
-  using Interruption = std::atomic<Interrupted>;
-
   // One accepted request, until it ended.
   struct Entry {
     Stage stage = Stage::kQueued;
     Request request;                     // moved out when preprocessing begins
     std::shared_ptr<ResponseSink> sink;  // moved to Delivery, with it the duty to call OnDone
     std::vector<SequenceId> sequences;   // with kSubmitted
-    std::shared_ptr<Interruption> interruption = std::make_shared<Interruption>(Interrupted::kNo);
+    std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
     Cost cost;  // its share of the queue's bounds
     Priority priority = Priority::kNormal;
     bool counts_as_queued = true;
@@ -145,7 +144,7 @@ class Dispatcher {
 
   void PreprocessLoop() PG_LOCKS_EXCLUDED(mutex_);
   void Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
-                  std::shared_ptr<Interruption> interruption) PG_LOCKS_EXCLUDED(mutex_);
+                  std::shared_ptr<Cancellation> cancellation) PG_LOCKS_EXCLUDED(mutex_);
   void Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences)
       PG_LOCKS_EXCLUDED(mutex_);
   void StopPreprocessing() PG_LOCKS_EXCLUDED(mutex_);
@@ -174,7 +173,8 @@ class Dispatcher {
 
   // Set by Start() before started_ and then left alone; each outlives the next.
   std::unique_ptr<Preprocessor> preprocessor_;
-  std::unique_ptr<TextStreamFactory> text_;
+  Vocabulary vocabulary_;
+  std::unique_ptr<MaskDecoder> mask_decoder_;
   std::unique_ptr<Delivery> delivery_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::thread> threads_;

@@ -5,10 +5,9 @@
 
 #include <utility>
 
+#include "core/request/endings.h"
+
 namespace paligemma {
-Status ShuttingDown() {
-  return Status(StatusCode::kUnavailable, Reason::kServerDraining, "the server is shutting down");
-}
 
 Engine::Engine(const SchedulerOptions& options, std::unique_ptr<ModelRunner> runner,
                EventReceiver* receiver, EngineObserver* observer, const Clock* clock)
@@ -187,7 +186,7 @@ void Engine::Publish() {
 void Engine::EndAll() {
   TakeInbox();
   while (!in_flight_.empty()) FinishOldest();
-  Deliver(scheduler_.EndAll(ShuttingDown()));
+  Deliver(scheduler_.EndAll(DrainingStatus()));
 }
 
 }  // namespace paligemma

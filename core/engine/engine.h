@@ -29,9 +29,6 @@
 
 namespace paligemma {
 
-// What ends requests that are left when the process stops: UNAVAILABLE, SERVER_DRAINING.
-Status ShuttingDown();
-
 // Where events go. Called from the engine thread; must not block.
 class EventReceiver {
  public:

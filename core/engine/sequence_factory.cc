@@ -22,16 +22,10 @@ std::uint64_t SeedOf(std::uint64_t seed, std::uint64_t place) {
   return z ^ (z >> 31);
 }
 
-// Scores of objects and the order of candidates need log-probabilities, asked for or not.
-int LogprobsOf(const Request& request) {
-  const bool needed = TraitsOf(request.task).has_objects || request.num_candidates > 1;
-  return request.logprobs.value_or(needed ? 0 : -1);
-}
-
 }  // namespace
 
 PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared,
-                                const TextStreamFactory& text, std::atomic<SequenceId>* next_id) {
+                                const Vocabulary& vocabulary, std::atomic<SequenceId>* next_id) {
   PreparedSequences made;
   DeliveryRequest& delivery = made.delivery;
   RequestResult& result = delivery.result;
@@ -42,7 +36,11 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
   result.usage.prompt_tokens = result.usage.image_tokens;
   delivery.arrival = request.arrival;
   const int logprobs = LogprobsOf(request);
+  delivery.deadline = request.deadline;
   delivery.logprobs = logprobs >= 0;
+  delivery.streams_objects = request.streamed && TraitsOf(request.task).has_objects;
+  delivery.mask = request.mask;
+  const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
   for (std::size_t p = 0; p < prepared.prompts.size(); ++p) {
     PreparedPrompt& prompt = prepared.prompts[p];
     result.usage.prompt_tokens += static_cast<int>(prompt.tokens.size());
@@ -61,8 +59,8 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
       sequence->deadline = request.deadline;
       sequence->time_budget = request.time_budget;
       sequence->eos = prepared.eos;
-      delivery.sequences.push_back(sequence->id);
-      delivery.streams.push_back(text.NewStream(request));
+      delivery.outputs.push_back(
+          {sequence->id, std::make_unique<AnswerReader>(&vocabulary, request, image)});
       SequenceResult& outcome = result.sequences.emplace_back();
       outcome.prompt_index = static_cast<int>(p);
       outcome.candidate_index = candidate;

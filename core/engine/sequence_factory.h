@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
+#include "core/answer/vocabulary.h"
 #include "core/engine/delivery.h"
 #include "core/engine/preprocessor.h"
-#include "core/engine/text_stream.h"
 #include "core/request/request.h"
 #include "core/request/sequence.h"
 
@@ -18,13 +18,14 @@ namespace paligemma {
 
 struct PreparedSequences {
   std::vector<std::unique_ptr<Sequence>> sequences;  // by prompt, then by candidate
-  DeliveryRequest delivery;                          // without id and sink
+  DeliveryRequest delivery;                          // without id, sink and cancellation
 };
 
 // Draws a seed when the request names none. Each sequence's own seed depends on the request's and
-// on its place; the first one's is the request's. `next_id` gives out sequence ids. Thread safe.
+// on its place; the first one's is the request's. `vocabulary` outlives what is made. `next_id`
+// gives out sequence ids. Thread safe.
 PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared,
-                                const TextStreamFactory& text, std::atomic<SequenceId>* next_id);
+                                const Vocabulary& vocabulary, std::atomic<SequenceId>* next_id);
 
 }  // namespace paligemma
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client asked, in core's own words, and what it gets. A front end fills a Request, and
+// What a client asks, in core's own words. A front end fills a Request, and
 // ValidateRequest() (core/request/validate.h) checks it. Values only.
 #ifndef CORE_REQUEST_REQUEST_H_
 #define CORE_REQUEST_REQUEST_H_
@@ -15,6 +15,7 @@
 #include "core/base/task.h"
 #include "core/base/types.h"
 #include "core/bundle/manifest.h"
+#include "core/request/answer.h"
 #include "core/request/image.h"
 
 namespace paligemma {
@@ -31,10 +32,6 @@ struct SamplingParams {
 };
 
 enum class Priority { kLow, kNormal, kHigh };
-
-struct Box {  // normalized to [0, 1]
-  float x_min = 0, y_min = 0, x_max = 0, y_max = 0;
-};
 
 struct Request {
   Task task = Task::kGenerate;
@@ -53,7 +50,10 @@ struct Request {
   std::optional<int> logprobs;        // alternatives to report at each token; unset: none asked for
   int num_candidates = 1;
   std::vector<std::string> stop_sequences;
-  int max_objects = 0;  // 0: no limit
+  int max_objects = 0;             // 0: no limit
+  std::optional<float> min_score;  // objects that score less are dropped and counted
+  MaskOptions mask;                // of the objects that have codes
+  bool streamed = false;           // the sink wants text and objects as they come
   Priority priority = Priority::kNormal;
   TimePoint arrival{};
   TimePoint deadline = kNoDeadline;     // then DEADLINE_EXCEEDED
@@ -63,81 +63,19 @@ struct Request {
   std::string cache_scope;
 };
 
+// Returns how many alternatives each token comes with; -1: no log-probabilities at all. Scores of
+// objects and the order of candidates need log-probabilities, asked for or not.
+inline int LogprobsOf(const Request& request) {
+  const bool needed = TraitsOf(request.task).has_objects || request.num_candidates > 1;
+  return request.logprobs.value_or(needed ? 0 : -1);
+}
+
 // Returns how many tokens each sequence of the request may have.
 // REQUIRES: manifest.Supports(request.task).
 inline int MaxTokensOf(const Request& request, const Manifest& manifest) {
   return request.max_tokens.has_value() ? *request.max_tokens
                                         : manifest.DefaultOutputTokens(request.task);
 }
-
-enum class FinishReason { kNone, kStop, kMaxTokens, kTimeBudget, kMaxObjects };
-
-struct TokenAlternative {
-  TokenId token = 0;
-  float logprob = 0;
-};
-
-struct TokenLogprob {
-  TokenId token = 0;
-  float logprob = 0;
-  std::vector<TokenAlternative> alternatives;  // most probable first
-};
-
-// One sequence's outcome. Tokens and text are without EOS and without a matched stop sequence.
-struct SequenceResult {
-  int prompt_index = 0;  // with separate labels, the label; else 0
-  int candidate_index = 0;
-  std::string text;
-  std::vector<TokenId> tokens;
-  std::vector<TokenLogprob> logprobs;  // one per token of `tokens` when asked for
-  float sum_logprob = 0;               // EOS included; meaningful with log-probabilities
-  FinishReason finish = FinishReason::kNone;
-  std::string matched_stop;
-  int num_generated = 0;  // EOS included
-};
-
-struct RequestTiming {
-  Duration queue{}, preprocess{}, vision{}, prefill{}, decode{}, postprocess{}, first_token{},
-      total{};
-};
-
-struct RequestUsage {
-  int num_images = 0, image_tokens = 0, cached_image_tokens = 0;
-  int prompt_tokens = 0;  // image and text
-  int cached_prompt_tokens = 0;
-  int output_tokens = 0;  // over all sequences
-};
-
-struct RequestResult {
-  std::vector<SequenceResult> sequences;  // by prompt, then by candidate as drawn
-  std::vector<std::string> prompts;  // text prefixes as sent to the model, without image tokens
-  std::vector<ImageInfo> images;
-  std::uint64_t seed = 0;
-  RequestUsage usage;
-  RequestTiming timing;
-};
-
-// Text that was added to one sequence: whole UTF-8 characters, never part of a stop sequence.
-struct RequestDelta {
-  int prompt_index = 0, candidate_index = 0;
-  std::string text;
-  std::vector<TokenId> tokens;
-  std::vector<TokenLogprob> logprobs;
-};
-
-// Receives the answer to one request. Calls come one at a time, from threads of the engine's
-// delivery; none may block. Exactly one OnDone ends the request, also after a cancel, a fault or a
-// drain; the sink is not touched after it.
-class ResponseSink {
- public:
-  virtual ~ResponseSink() = default;
-  // The pictures are decoded and the prompts built; at most once, before any delta.
-  virtual void OnPrepared(const std::vector<ImageInfo>& /*images*/) {}
-  virtual void OnDelta(RequestDelta /*delta*/) {}
-  // A result also comes with DEADLINE_EXCEEDED and the like: its usage and timing hold what was
-  // spent.
-  virtual void OnDone(Status status, RequestResult result) = 0;
-};
 
 }  // namespace paligemma
 

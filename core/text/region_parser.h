@@ -17,8 +17,8 @@
 
 #include "core/base/types.h"
 #include "core/bundle/manifest.h"
+#include "core/request/answer.h"
 #include "core/request/image.h"
-#include "core/request/request.h"
 #include "core/text/tokenizer.h"
 
 namespace paligemma {

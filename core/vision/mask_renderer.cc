@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
-#include "core/base/check.h"
 #include "core/vision/mask_polygon.h"
 #include "core/vision/resampler.h"
 
@@ -147,7 +147,9 @@ std::string EncodeSoft(std::span<const float> values) {
 
 StatusOr<RenderedMask> RenderMask(std::span<const float> values, const PixelBox& box,
                                   int image_width, int image_height, const MaskOptions& options) {
-  PG_CHECK(values.size() == std::size_t{kMaskSide} * kMaskSide) << "not the mask decoder's output";
+  if (values.size() != std::size_t{kMaskSide} * kMaskSide) {
+    return InternalError("the mask decoder gave " + std::to_string(values.size()) + " values");
+  }
   Mask mask = Threshold(values, CutToImage(box, image_width, image_height), options.threshold);
   if (options.whole_image && options.encoding != MaskEncoding::kSoft) {
     mask = Extend(mask, image_width, image_height);
@@ -173,6 +175,9 @@ StatusOr<RenderedMask> RenderMask(std::span<const float> values, const PixelBox&
     case MaskEncoding::kSoft:
       rendered.soft = EncodeSoft(values);
       break;
+    case MaskEncoding::kNone:
+    case MaskEncoding::kCodes:
+      break;  // nothing to encode
   }
   return rendered;
 }

@@ -79,12 +79,16 @@ class StreamCall : public Call {
     return true;
   }
 
-  // Ends the stream: after what is buffered with OK, else without it. All but the first are
-  // ignored. `on_end` runs once, on a queue's thread, when the stream really ended.
-  void Finish(grpc::Status status, Trailers trailers = {}, OnEnd on_end = nullptr) {
+  // What becomes of buffered messages when a stream ends with an error.
+  enum class Waiting { kDrop, kSend };
+
+  // Ends the stream: with OK after what is buffered, with an error as `waiting` says. All calls but
+  // the first are ignored. `on_end` runs once, on a queue's thread, when the stream really ended.
+  void Finish(grpc::Status status, Trailers trailers = {}, OnEnd on_end = nullptr,
+              Waiting waiting = Waiting::kDrop) {
     MutexLock lock(&mutex_);
     if (end_.has_value()) return;
-    if (!status.ok()) DropWaiting();
+    if (!status.ok() && waiting == Waiting::kDrop) DropWaiting();
     end_ = End{std::move(status), std::move(trailers)};
     on_end_ = std::move(on_end);
     Advance();

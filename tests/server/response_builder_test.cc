@@ -3,43 +3,18 @@
 
 #include <gmock/gmock.h>
 
-#include <cmath>
-
 #include "tests/testing/test_manifest.h"
 
 namespace paligemma {
 namespace {
 
-// Every mask is full.
-class FullMaskDecoder : public MaskDecoder {
- public:
-  StatusOr<std::vector<float>> Decode(const std::vector<int>& codes) override {
-    return std::vector<float>(codes.size() / kNumCodes * kSide * kSide, 1.0f);
-  }
-};
-
 class ResponseBuilderTest : public ::testing::Test {
  protected:
   ResponseBuilderTest()
-      : builder_({&manifest_, "models/test", &masks_,
-                  [](TokenId token) { return TestTokenBytes(token); }}) {
+      : builder_({&manifest_, "models/test", [](TokenId token) { return TestTokenBytes(token); }}) {
     context_.request_id = "id-1";
     result_.images.push_back({200, 100, 1, "image/png"});
     result_.prompts = {"a prompt"};
-  }
-
-  // Locations as y0, x0, y1, x1; a letter of the label; each with its log-probability.
-  static void AddObject(const std::vector<int>& bins, char label, float logprob, bool codes,
-                        SequenceResult* sequence) {
-    const auto add = [&](TokenId token) {
-      sequence->tokens.push_back(token);
-      sequence->logprobs.push_back({token, logprob, {}});
-    };
-    if (!sequence->tokens.empty()) add(10 + 27);  // ";"
-    for (const int bin : bins) add(kLocFirst + bin);
-    for (int i = 0; codes && i < 16; ++i) add(kSegFirst + i);
-    add(10 + 26);  // " "
-    add(10 + (label - 'a'));
   }
 
   SequenceResult& AddSequence(FinishReason finish = FinishReason::kStop) {
@@ -50,7 +25,6 @@ class ResponseBuilderTest : public ::testing::Test {
   }
 
   const Manifest manifest_ = TestManifest();
-  FullMaskDecoder masks_;
   const ResponseBuilder builder_;
   ResponseContext context_;
   RequestResult result_;
@@ -103,52 +77,55 @@ TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
   EXPECT_EQ(info.images(0).width(), 200);
 }
 
-TEST_F(ResponseBuilderTest, BoxesAndScores) {
+TEST_F(ResponseBuilderTest, AnObjectKeepsWhatCoreFound) {
   context_.task = Task::kDetect;
   context_.labels = {"B", "a"};
-  AddObject({0, 512, 1023, 1023}, 'b', -0.5f, false, &AddSequence());
+  Object found;
+  found.label = "b";
+  found.box = {0.5f, 0, 1, 0.25f};
+  found.pixel_box = {100, 0, 200, 25};
+  found.score = 0.5f;
+  found.box_score = 0.25f;
+  found.label_index = 0;
+  SequenceResult& sequence = AddSequence();
+  sequence.objects = {found};
+  sequence.num_dropped_objects = 3;
   v1::DetectResponse response;
   ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
   ASSERT_EQ(response.objects_size(), 1);
   const v1::DetectedObject& object = response.objects(0);
   EXPECT_EQ(object.label(), "b");
   EXPECT_FLOAT_EQ(object.normalized_box().x_min(), 0.5f);
-  EXPECT_FLOAT_EQ(object.normalized_box().y_max(), 1023.0f / 1024);
-  EXPECT_EQ(object.pixel_box().x_min(), 100);
+  EXPECT_FLOAT_EQ(object.normalized_box().y_max(), 0.25f);
   EXPECT_EQ(object.pixel_box().x_max(), 200);
-  EXPECT_EQ(object.pixel_box().y_max(), 100);
-  EXPECT_NEAR(object.score(), std::exp(-0.5), 1e-6);
-  EXPECT_NEAR(object.box_score(), std::exp(-0.5), 1e-6);
-  EXPECT_EQ(object.label_index(), 0) << "compared without case";
+  EXPECT_FLOAT_EQ(object.score(), 0.5f);
+  EXPECT_FLOAT_EQ(object.box_score(), 0.25f);
+  EXPECT_FALSE(object.has_label_score());
+  EXPECT_EQ(object.label_index(), 0);
   EXPECT_FALSE(object.has_mask());
+  EXPECT_EQ(response.dropped_object_count(), 3);
   EXPECT_THAT(response.absent_label_indexes(), ::testing::ElementsAre(1));
 }
 
 TEST_F(ResponseBuilderTest, ACutAnswerProvesNoAbsence) {
   context_.task = Task::kDetect;
   context_.labels = {"a", "b"};
-  AddObject({0, 0, 10, 10}, 'a', 0, false, &AddSequence(FinishReason::kMaxTokens));
+  AddSequence(FinishReason::kMaxTokens);
   v1::DetectResponse response;
   ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
   EXPECT_EQ(response.absent_label_indexes_size(), 0);
 }
 
-TEST_F(ResponseBuilderTest, LowScoresAreDroppedAndCounted) {
-  context_.task = Task::kDetect;
-  context_.options.min_score = 0.5f;
-  SequenceResult& sequence = AddSequence();
-  AddObject({0, 0, 10, 10}, 'a', -0.1f, false, &sequence);
-  AddObject({0, 0, 20, 20}, 'b', -5, false, &sequence);
-  v1::DetectResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
-  ASSERT_EQ(response.objects_size(), 1);
-  EXPECT_EQ(response.objects(0).label(), "a");
-  EXPECT_EQ(response.dropped_object_count(), 1);
-}
-
 TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
   context_.task = Task::kSegment;
-  AddObject({0, 0, 512, 512}, 'a', 0, true, &AddSequence());
+  Object found;
+  found.mask = std::make_shared<ObjectMask>();
+  found.mask->codes[0] = 7;
+  found.mask->is_rendered = true;
+  found.mask->rendered.region = {0, 0, 100, 50};
+  found.mask->rendered.num_pixels = 5000;
+  found.mask->rendered.rings = {{0, 0, 100, 50}};
+  AddSequence().objects = {found};
   for (const auto& [format, expected] : {std::pair(v1::MASK_FORMAT_PNG, v1::Mask::kPng),
                                          {v1::MASK_FORMAT_RLE, v1::Mask::kRle},
                                          {v1::MASK_FORMAT_POLYGON, v1::Mask::kPolygon},
@@ -162,14 +139,9 @@ TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
     EXPECT_EQ(mask.encoding_case(), expected);
     EXPECT_EQ(mask.region().x_max(), 100);
     EXPECT_EQ(mask.region().y_max(), 50);
-    if (format != v1::MASK_FORMAT_CODES) {
-      EXPECT_EQ(mask.area_pixel_count(), 100 * 50);
-    }
+    EXPECT_EQ(mask.area_pixel_count(), format == v1::MASK_FORMAT_CODES ? 0 : 5000);
+    EXPECT_EQ(mask.codes().indices_size(), format == v1::MASK_FORMAT_CODES ? 16 : 0);
   }
-  context_.options.mask_format = v1::MASK_FORMAT_NONE;
-  v1::SegmentResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
-  EXPECT_FALSE(response.objects(0).has_mask());
 }
 
 TEST_F(ResponseBuilderTest, WithoutASequenceItIsAnInternalError) {

@@ -45,20 +45,17 @@ TEST_F(StreamTest, DeltasThenOneResult) {
 
 TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
   BecomeReady();
-  std::vector<TokenId> tokens;
-  for (const int bin : {0, 0, 512, 512}) tokens.push_back(kLocFirst + bin);
-  tokens.push_back(10);  // "a"
-  std::thread engine([this, tokens] {
+  std::thread engine([this] {
     auto pending = backend_->Take();
-    pending.sink->OnPrepared({{8, 8, 1, "image/png"}});
+    Object object;
+    object.label = "a";
+    object.pixel_box = {0, 0, 4, 4};
     RequestDelta delta;
-    delta.tokens = tokens;
-    delta.tokens.push_back(10 + 27);  // ";"
-    for (const TokenId token : delta.tokens) delta.logprobs.push_back({token, -0.1f, {}});
+    delta.tokens = {10};
+    delta.objects = {object};
     pending.sink->OnDelta(delta);
     RequestResult result = TextResult("");
-    result.sequences[0].tokens = delta.tokens;
-    result.sequences[0].logprobs = delta.logprobs;
+    result.sequences[0].objects = {object};
     pending.sink->OnDone(OkStatus(), std::move(result));
   });
   v1::StreamGenerateRequest request;
@@ -78,6 +75,38 @@ TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
   EXPECT_FALSE(reader->Read(&message));
   engine.join();
   EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(StreamTest, WhatIsTooLargeEndsBehindTheObjectsBeforeIt) {
+  BecomeReady();
+  v1::StreamGenerateRequest request;
+  auto* segment = request.mutable_task()->mutable_segment();
+  segment->mutable_image()->set_content("bytes");
+  segment->add_labels("a");
+  grpc::ClientContext context;
+  const auto reader = stub_->StreamGenerate(&context, request);
+  auto pending = backend_->Take();
+  EXPECT_TRUE(pending.request.streamed);
+  EXPECT_EQ(pending.request.mask.encoding, MaskEncoding::kPng);
+  RequestDelta delta;
+  delta.objects.resize(1);
+  delta.objects[0].label = std::string(100'000, 'x');
+  constexpr int kObjects = 8;  // more than the connection takes unread
+  for (int i = 0; i < kObjects; ++i) pending.sink->OnDelta(delta);
+  pending.sink->OnDone(Status(StatusCode::kResourceExhausted, Reason::kResponseTooLarge, "large",
+                              {{"field", "mask_extent"}}),
+                       RequestResult());
+  pending.sink.reset();
+  v1::StreamGenerateResponse message;
+  int num_objects = 0;
+  while (reader->Read(&message)) {
+    EXPECT_EQ(message.object().object_index(), num_objects);
+    ++num_objects;
+  }
+  EXPECT_EQ(num_objects, kObjects);
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(ReasonOf(status), "RESPONSE_TOO_LARGE");
+  EXPECT_EQ(InfoOfError(status).metadata().at("field"), "task.segment.mask_extent");
 }
 
 TEST_F(StreamTest, ACancelReachesTheEngine) {

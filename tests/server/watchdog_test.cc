@@ -23,7 +23,7 @@ class WatchdogTest : public ServerTest {
     options.gate = &gate_;
     parts.runner = std::make_unique<FakeModelRunner>(options);
     parts.preprocessor = std::make_unique<FakePreprocessor>();
-    parts.text = std::make_unique<FakeTextStreamFactory>();
+    parts.vocabulary = FakeVocabulary();
     dispatcher_.Start(std::move(parts));
     Watchdog::Options watch;
     watch.timeout = kTimeout;

@@ -6,10 +6,11 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/answer/vocabulary.h"
 #include "core/engine/preprocessor.h"
-#include "core/engine/text_stream.h"
 #include "tests/testing/fake_model_runner.h"
 
 namespace paligemma {
@@ -50,34 +51,35 @@ class FakePreprocessor final : public Preprocessor {
   Gate* const gate_;
 };
 
-// Ends with kStop at the one-letter stop sequence, if the request has one.
-class FakeTextStream final : public TextStream {
- public:
-  explicit FakeTextStream(std::string stop) : stop_(std::move(stop)) {}
+inline constexpr TokenId kFakeSpace = 26, kFakeSemicolon = 27, kFakeLoc = 100, kFakeSeg = 1200;
 
-  TextUpdate Append(TokenId token) override {
-    TextUpdate update;
-    update.text = FakeText({token});
-    if (!stop_.empty() && update.text == stop_) {
-      update.text.clear();
-      update.finish = FinishReason::kStop;
-      update.matched_stop = stop_;
-    }
-    return update;
-  }
-  TextUpdate Flush() override { return {}; }
+// Letters from token 0 on, though token 1 is also EOS; a space, a semicolon, locations and codes.
+inline Vocabulary FakeVocabulary() {
+  Vocabulary vocabulary;
+  vocabulary.tokens.loc_first = kFakeLoc;
+  vocabulary.tokens.loc_count = 1024;
+  vocabulary.tokens.seg_first = kFakeSeg;
+  vocabulary.tokens.seg_count = 128;
+  vocabulary.bytes = [](TokenId token) {
+    static constexpr std::string_view kText = "abcdefghijklmnopqrstuvwxyz ;";
+    const auto index = static_cast<std::size_t>(token);
+    return index < kText.size() ? kText.substr(index, 1) : std::string_view();
+  };
+  return vocabulary;
+}
 
- private:
-  const std::string stop_;
-};
-
-class FakeTextStreamFactory final : public TextStreamFactory {
- public:
-  std::unique_ptr<TextStream> NewStream(const Request& request) const override {
-    return std::make_unique<FakeTextStream>(
-        request.stop_sequences.empty() ? "" : request.stop_sequences.front());
-  }
-};
+// One object as the model writes it: locations as y0, x0, y1, x1, then perhaps codes, a label of
+// one letter, and ";".
+inline std::vector<TokenId> FakeObjectTokens(const std::vector<int>& bins, char label,
+                                             bool has_codes) {
+  std::vector<TokenId> tokens;
+  for (const int bin : bins) tokens.push_back(kFakeLoc + bin);
+  for (int i = 0; has_codes && i < 16; ++i) tokens.push_back(kFakeSeg + i);
+  tokens.push_back(kFakeSpace);
+  tokens.push_back(label - 'a');
+  tokens.push_back(kFakeSemicolon);
+  return tokens;
+}
 
 }  // namespace paligemma
 

@@ -74,8 +74,7 @@ TEST_P(CrowdTest, EveryRequestEndsOnceWithTheRightAnswerOrTheRightCode) {
   Dispatcher dispatcher(options);
   dispatcher.Start({std::make_unique<FakeModelRunner>(
                         FakeModelRunner::Options{.depth = GetParam(), .num_blocks = 40}),
-                    std::make_unique<FakePreprocessor>(),
-                    std::make_unique<FakeTextStreamFactory>()});
+                    std::make_unique<FakePreprocessor>(), FakeVocabulary(), nullptr});
   std::atomic<int> right{0};
   std::vector<std::thread> clients;
   for (int i = 0; i < kThreads; ++i) {

@@ -50,8 +50,8 @@ class DispatcherTest : public ::testing::Test {
   }
   void Load(FakeModelRunner::Options model = {}) {
     dispatcher_->Start({std::make_unique<FakeModelRunner>(std::move(model)),
-                        std::make_unique<FakePreprocessor>(&preprocess_gate_),
-                        std::make_unique<FakeTextStreamFactory>()});
+                        std::make_unique<FakePreprocessor>(&preprocess_gate_), FakeVocabulary(),
+                        nullptr});
   }
 
   RequestId Submit(Request request, const std::shared_ptr<FakeSink>& sink) {

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sends the answer of a request with masks to its sink: renders each mask once, off the delivery
+// thread, and keeps the order of what it was given. What waits is dropped when the request fails,
+// is cancelled or is too late.
+#ifndef CORE_ENGINE_ANSWER_SENDER_H_
+#define CORE_ENGINE_ANSWER_SENDER_H_
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/answer/mask_maker.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "core/base/status.h"
+#include "core/engine/postprocess_pool.h"
+#include "core/request/answer.h"
+#include "core/request/cancellation.h"
+
+namespace paligemma {
+
+// Thread safe. The pool keeps it alive while it has work.
+class AnswerSender final : public PostprocessPool::Lane,
+                           public std::enable_shared_from_this<AnswerSender> {
+ public:
+  struct Options {
+    PostprocessPool* pool = nullptr;  // outlives the request
+    const Clock* clock = nullptr;
+    std::shared_ptr<ResponseSink> sink;
+    std::shared_ptr<const Cancellation> cancellation;
+    TimePoint arrival{}, deadline = kNoDeadline;
+    std::function<void()> cancel;    // ends the request's sequences in the engine; must not block
+    std::function<void()> on_ended;  // after OnDone; must not block
+  };
+
+  AnswerSender(Options options, MaskMaker masks)
+      : options_(std::move(options)), masks_(std::move(masks)) {}
+
+  // Sends the delta once the masks of its objects, one at most, are rendered.
+  void Send(RequestDelta delta) PG_LOCKS_EXCLUDED(mutex_);
+
+  // Ends the request once everything before is sent, and at once when `status` is an error. Masks
+  // that the result lacks are rendered first: none of them if all together are above the limit.
+  // Once; nothing may follow.
+  void End(Status status, RequestResult result) PG_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Ending {
+    Status status;
+    RequestResult result;
+  };
+
+  bool RunTurn() override PG_LOCKS_EXCLUDED(mutex_);
+  // Each returns true if a turn's work is done.
+  bool SendNow(RequestDelta delta);
+  bool RenderNext(const RequestResult& result);
+  void EndNow(Ending ending);
+
+  // Renders one mask, and books the time.
+  Status Render(const Object& object);
+  void Fail(Status status);
+  void Push(std::optional<RequestDelta> delta, std::optional<Ending> ending)
+      PG_LOCKS_EXCLUDED(mutex_);
+
+  const Options options_;
+
+  // Of the turns alone, of which one runs at a time.
+  MaskMaker masks_;
+  Status failure_;  // of a mask, or why none is wanted any more
+  Duration spent_{};
+  bool charged_ = false;            // the result's masks are
+  std::vector<Object> unrendered_;  // of the result
+  std::size_t num_rendered_ = 0;    // of these
+
+  Mutex mutex_;
+  std::deque<RequestDelta> deltas_ PG_GUARDED_BY(mutex_);
+  std::optional<Ending> ending_ PG_GUARDED_BY(mutex_);
+  bool scheduled_ PG_GUARDED_BY(mutex_) = false;  // the pool has it, or runs it
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_ENGINE_ANSWER_SENDER_H_

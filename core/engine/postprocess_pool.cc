@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/postprocess_pool.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+namespace paligemma {
+
+PostprocessPool::PostprocessPool(int num_threads) {
+  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Loop(); });
+}
+
+PostprocessPool::~PostprocessPool() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  work_.NotifyAll();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void PostprocessPool::Schedule(std::shared_ptr<Lane> lane) {
+  {
+    MutexLock lock(&mutex_);
+    lanes_.push_back(std::move(lane));
+  }
+  work_.NotifyOne();
+}
+
+void PostprocessPool::Loop() {
+  pthread_setname_np(pthread_self(), "pg-postprocess");
+  for (;;) {
+    std::shared_ptr<Lane> lane;
+    {
+      MutexLock lock(&mutex_);
+      while (lanes_.empty() && !stopping_) work_.Wait(&mutex_);
+      if (lanes_.empty()) return;
+      lane = std::move(lanes_.front());
+      lanes_.pop_front();
+    }
+    if (lane->RunTurn()) Schedule(std::move(lane));
+  }
+}
+
+}  // namespace paligemma

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Says that a request is no longer wanted. Whoever ends it sets it; each stage on its way looks at
+// it before it begins something costly.
+#ifndef CORE_REQUEST_CANCELLATION_H_
+#define CORE_REQUEST_CANCELLATION_H_
+
+#include <atomic>
+
+namespace paligemma {
+
+// Thread safe; shared by the stages of one request.
+class Cancellation {
+ public:
+  enum class Cause {
+    kNone,
+    kClient,    // the client cancelled the call, or went away
+    kDraining,  // the server is going away
+  };
+
+  // The last cause set counts. REQUIRES: not kNone.
+  void Set(Cause cause) { cause_.store(cause); }
+  Cause cause() const { return cause_.load(); }
+
+ private:
+  std::atomic<Cause> cause_{Cause::kNone};
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_REQUEST_CANCELLATION_H_
