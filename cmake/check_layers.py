@@ -22,13 +22,14 @@ LAYERS: dict[str, set[str]] = {
     "core/kv": {"core/base", "core/request"},
     "core/sched": {"core/base", "core/request", "core/kv"},
     "core/metrics": {"core/base", "core/request"},
-    "core/model": {"core/base", "core/bundle", "core/cpu", "core/request"},
+    "core/gpu": set(),
+    "core/model": {"core/base", "core/bundle", "core/cpu", "core/gpu", "core/request"},
     "core/answer": {"core/base", "core/bundle", "core/request", "core/text", "core/vision", "core/model"},
     "core/engine": {"core/base", "core/bundle", "core/request", "core/answer", "core/kv", "core/sched", "core/model"},
     "client": {"core/base", "core/bundle", "core/request", "core/vision"},
 }
 LAYERS["server/http"] = {"core/base"}
-LAYERS["server"] = set(LAYERS) - {"client", "core/kv", "core/sched"}
+LAYERS["server"] = set(LAYERS) - {"client", "core/gpu", "core/kv", "core/sched"}
 
 # core/model's interface is all that the layers above it see of it.
 MODEL_INTERFACE = {
@@ -41,7 +42,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     r"(jpeglib|jerror|png|webp/.*)\.h": ("core/vision",),
     r"opencv2/": ("core/vision", "client"),
     r"(torch|ATen|c10|caffe2)/": ("core/model",),
-    r"cuda": ("core/model",),
+    r"cuda": ("core/gpu", "core/model"),
     r"(grpc|grpcpp|google/protobuf|google/rpc)/": ("server", "client"),
     r".*\.pb\.h": ("server", "client"),
     r"prometheus/": ("core/metrics", "server"),
