@@ -10,30 +10,17 @@ namespace {
 
 constexpr std::string_view kLanguage = "{lang}";
 
-std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string text;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) text += separator;
-    text += parts[i];
-  }
-  return text;
+TemplateText FromClient(std::string_view text) {
+  TemplateText value;
+  value.AppendUntrusted(text);
+  return value;
 }
 
-// Replaces {lang} and `placeholder` in one pass, so that neither value is searched.
-std::string Fill(std::string_view form, std::string_view language, std::string_view placeholder,
-                 std::string_view value) {
-  std::string text;
-  while (!form.empty()) {
-    if (form.starts_with(kLanguage)) {
-      text += language;
-      form.remove_prefix(kLanguage.size());
-    } else if (!placeholder.empty() && form.starts_with(placeholder)) {
-      text += value;
-      form.remove_prefix(placeholder.size());
-    } else {
-      text += form.front();
-      form.remove_prefix(1);
-    }
+TemplateText JoinLabels(const std::vector<std::string>& labels, std::string_view separator) {
+  TemplateText text;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (i > 0) text.AppendTrusted(separator);
+    text.AppendUntrusted(labels[i]);
   }
   return text;
 }
@@ -48,53 +35,59 @@ std::string LocationText(float coordinate) {
 
 }  // namespace
 
-std::string PromptBuilder::CaptionText(const Request& request, const TaskSpec& spec) const {
-  if (request.long_caption) return Fill(spec.long_prompt.value(), request.language, "", "");
-  if (!request.region.has_value()) return Fill(spec.prompt, request.language, "", "");
+TemplateText PromptBuilder::CaptionText(const Request& request, const TaskSpec& spec) const {
+  if (request.long_caption) return FillTemplate(spec.long_prompt.value(), request.language, "", {});
+  if (!request.region.has_value()) return FillTemplate(spec.prompt, request.language, "", {});
   // "caption <ymin><xmin><ymax><xmax>": the box stands where the language stood.
   const std::string box = LocationText(request.region->y_min) +
                           LocationText(request.region->x_min) +
                           LocationText(request.region->y_max) + LocationText(request.region->x_max);
-  if (spec.prompt.find(kLanguage) == std::string::npos) return spec.prompt + " " + box;
-  return Fill(spec.prompt, box, "", "");
+  if (spec.prompt.find(kLanguage) != std::string::npos) {
+    return FillTemplate(spec.prompt, box, "", {});
+  }
+  TemplateText text;
+  text.AppendTrusted(spec.prompt);
+  text.AppendUntrusted(" " + box);
+  return text;
 }
 
-std::vector<std::string> PromptBuilder::Texts(const Request& request, const TaskSpec& spec) const {
+std::vector<TemplateText> PromptBuilder::Texts(const Request& request, const TaskSpec& spec) const {
   const std::string_view placeholder = TraitsOf(request.task).placeholder;
   switch (request.task) {
     case Task::kCaption:
       return {CaptionText(request, spec)};
     case Task::kAnswer:
-      return {Fill(spec.prompt, request.language, placeholder, request.text)};
+      return {FillTemplate(spec.prompt, request.language, placeholder, FromClient(request.text))};
     case Task::kDetect:
     case Task::kSegment: {
       if (!request.separate_labels) {
-        return {Fill(spec.prompt, request.language, placeholder,
-                     Join(request.labels, spec.label_separator))};
+        return {FillTemplate(spec.prompt, request.language, placeholder,
+                             JoinLabels(request.labels, spec.label_separator))};
       }
-      std::vector<std::string> texts;
+      std::vector<TemplateText> texts;
       for (const std::string& label : request.labels) {
-        texts.push_back(Fill(spec.prompt, request.language, placeholder, label));
+        texts.push_back(
+            FillTemplate(spec.prompt, request.language, placeholder, FromClient(label)));
       }
       return texts;
     }
     case Task::kRead:
-      return {Fill(spec.prompt, request.language, "", "")};
+      return {FillTemplate(spec.prompt, request.language, "", {})};
     case Task::kGenerate:
-      return {request.text};
+      return {FromClient(request.text)};
   }
   return {};
 }
 
-StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text) const {
-  while (text.ends_with('\n')) text.pop_back();
+StatusOr<Prompt> PromptBuilder::Encode(const Request& request, TemplateText text) const {
+  text.TrimNewlines();
   const bool locations = request.task == Task::kGenerate ||
                          (request.task == Task::kCaption && request.region.has_value());
-  PG_ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, locations
-                                                             ? tokenizer_.EncodeWithLocations(text)
-                                                             : tokenizer_.EncodePlain(text));
+  PG_ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
+                      locations ? tokenizer_.EncodeWithLocations(text.text(), text.trusted())
+                                : tokenizer_.EncodePlain(text.text(), text.trusted()));
   Prompt prompt;
-  prompt.text = std::move(text);
+  prompt.text = text.text();
   prompt.tokens.reserve(tokens.size() + 2);
   prompt.tokens.push_back(manifest_.tokens.bos);
   prompt.tokens.insert(prompt.tokens.end(), tokens.begin(), tokens.end());
@@ -123,7 +116,7 @@ StatusOr<Prompt> PromptBuilder::Encode(const Request& request, std::string text)
 
 StatusOr<std::vector<Prompt>> PromptBuilder::Build(const Request& request) const {
   std::vector<Prompt> prompts;
-  for (const std::string& text : Texts(request, manifest_.tasks.at(request.task))) {
+  for (const TemplateText& text : Texts(request, manifest_.tasks.at(request.task))) {
     PG_ASSIGN_OR_RETURN(Prompt prompt, Encode(request, text));
     prompts.push_back(std::move(prompt));
   }

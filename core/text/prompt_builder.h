@@ -10,6 +10,7 @@
 
 #include "core/base/status.h"
 #include "core/request/request.h"
+#include "core/text/template_text.h"
 #include "core/text/tokenizer.h"
 
 namespace paligemma {
@@ -25,16 +26,17 @@ class PromptBuilder {
       : manifest_(manifest), tokenizer_(tokenizer) {}
 
   // Returns one prompt, or one for each label with separate_labels. Text of clients fills a
-  // template once: a "{lang}" in a question stays a "{lang}". PROMPT_TOO_LONG if the images and the
+  // template once: a "{lang}" in a question stays a "{lang}". Special pieces are what the template
+  // spells, never what a client does. PROMPT_TOO_LONG if the images and the
   // prompt exceed limits.max_input_tokens, or together with the output max_positions. REQUIRES:
   // ValidateRequest() of `request`.
   StatusOr<std::vector<Prompt>> Build(const Request& request) const;
 
  private:
-  std::string CaptionText(const Request& request, const TaskSpec& spec) const;
+  TemplateText CaptionText(const Request& request, const TaskSpec& spec) const;
   // Returns the filled templates, before encoding.
-  std::vector<std::string> Texts(const Request& request, const TaskSpec& spec) const;
-  StatusOr<Prompt> Encode(const Request& request, std::string text) const;
+  std::vector<TemplateText> Texts(const Request& request, const TaskSpec& spec) const;
+  StatusOr<Prompt> Encode(const Request& request, TemplateText text) const;
 
   const Manifest& manifest_;
   const Tokenizer& tokenizer_;

@@ -137,15 +137,18 @@ Status Tokenizer::CheckIds() const {
   return OkStatus();
 }
 
-StatusOr<std::vector<TokenId>> Tokenizer::EncodePlain(std::string_view text) const {
-  return Encode(text, Specials::kNone);
+StatusOr<std::vector<TokenId>> Tokenizer::EncodePlain(std::string_view text,
+                                                      std::span<const TextRange> trusted) const {
+  return Encode(text, Specials::kNone, trusted);
 }
 
-StatusOr<std::vector<TokenId>> Tokenizer::EncodeWithLocations(std::string_view text) const {
-  return Encode(text, Specials::kLocations);
+StatusOr<std::vector<TokenId>> Tokenizer::EncodeWithLocations(
+    std::string_view text, std::span<const TextRange> trusted) const {
+  return Encode(text, Specials::kLocations, trusted);
 }
 
-StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, Specials specials) const {
+StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, Specials specials,
+                                                 std::span<const TextRange> trusted) const {
   std::vector<TokenId> tokens;
   std::size_t begin = 0;
   const auto encode_until = [&](std::size_t end) {
@@ -162,7 +165,12 @@ StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, Specials
       const std::string_view rest = text.substr(at);
       const bool cut =
           StartsWithControl(rest) || (specials == Specials::kNone && StartsWithLocation(rest));
-      if (cut && !encode_until(at + 1)) return InternalError("sentencepiece cannot encode a text");
+      const std::size_t end = text.find('>', at);  // there is one if `cut`
+      const bool by_operator =
+          std::any_of(trusted.begin(), trusted.end(),
+                      [&](const TextRange& range) { return range.begin <= at && end < range.end; });
+      if (cut && !by_operator && !encode_until(at + 1))
+        return InternalError("sentencepiece cannot encode a text");
     }
     if (!encode_until(text.size())) return InternalError("sentencepiece cannot encode a text");
   } catch (const std::exception& error) {

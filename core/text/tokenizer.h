@@ -5,8 +5,7 @@
 // Text of clients must not become control tokens. sentencepiece itself never matches control pieces
 // (<bos>, <eos>, <pad>) in text, but user-defined ones (<loc0000>, <seg000>, <unused0>,
 // <start_of_turn>) always. Where such a spelling must stay ordinary text, the text is cut behind
-// its
-// "<" and both parts are encoded by themselves: no piece spans the cut, and text without such
+// its "<" and both parts are encoded by themselves: no piece spans the cut, and text without such
 // spellings has exactly sentencepiece's ids. HTML tags, newlines and runs of spaces, which are
 // user-defined too, stay what the model was trained with.
 #ifndef CORE_TEXT_TOKENIZER_H_
@@ -21,6 +20,7 @@
 #include "core/base/status.h"
 #include "core/base/types.h"
 #include "core/bundle/manifest.h"
+#include "core/text/template_text.h"
 
 namespace paligemma {
 
@@ -33,10 +33,13 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   // Neither adds BOS, EOS or newline. REQUIRES: valid UTF-8 (see ValidateUtf8).
-  // Every spelling of a special token is ordinary text.
-  StatusOr<std::vector<TokenId>> EncodePlain(std::string_view text) const;
-  // <locNNNN> and <segNNN> are tokens, other special tokens ordinary text.
-  StatusOr<std::vector<TokenId>> EncodeWithLocations(std::string_view text) const;
+  // Every spelling of a special token is ordinary text, unless it lies in a range of `trusted`
+  // (TemplateText::trusted), which is what the operator wrote.
+  StatusOr<std::vector<TokenId>> EncodePlain(std::string_view text,
+                                             std::span<const TextRange> trusted = {}) const;
+  // The same, but <locNNNN> and <segNNN> are tokens everywhere.
+  StatusOr<std::vector<TokenId>> EncodeWithLocations(std::string_view text,
+                                                     std::span<const TextRange> trusted = {}) const;
 
   // The bytes that a token stands for: a piece with spaces for its U+2581, one byte for a byte
   // piece, nothing for control pieces and ids outside of the vocabulary.
@@ -52,7 +55,8 @@ class Tokenizer {
 
   Tokenizer(std::unique_ptr<Model> model, const TokenSpec& spec);
   Status CheckIds() const;
-  StatusOr<std::vector<TokenId>> Encode(std::string_view text, Specials specials) const;
+  StatusOr<std::vector<TokenId>> Encode(std::string_view text, Specials specials,
+                                        std::span<const TextRange> trusted) const;
 
   const std::unique_ptr<const Model> model_;
   const TokenSpec spec_;
