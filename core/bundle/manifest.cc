@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/bundle/json_fields.h"
+#include "core/bundle/not_a_bundle.h"
 
 namespace paligemma {
 namespace {
@@ -269,7 +270,7 @@ Manifest ReadManifest(const JsonFields& root) {
   constexpr std::string_view kWindowModes[] = {"none", "hf"};
   constexpr std::string_view kDtypes[] = {"float32", "bfloat16"};
   Manifest manifest;
-  manifest.format = kBundleFormat;
+  manifest.format = root.Int("format", 1, kBundleFormat);
   manifest.name = root.String("name");
   manifest.display_name = root.String("display_name");
   manifest.revision = root.String("revision");
@@ -284,7 +285,7 @@ Manifest ReadManifest(const JsonFields& root) {
   }
   const JsonFields limits = root.Object("limits");
   manifest.limits.max_input_tokens = limits.Int("max_input_tokens", 1);
-  manifest.limits.max_output_tokens = limits.Int("max_output_tokens", 1);
+  manifest.limits.max_output_tokens = limits.Int("max_output_tokens", 1, kMaxOutputTokens);
   manifest.limits.max_labels = limits.Int("max_labels", 1);
   manifest.tasks = ReadTasks(root.Object("methods"), manifest.limits);
   manifest.files = ReadFiles(root.Object("files"));
@@ -326,7 +327,7 @@ StatusOr<Manifest> LoadManifest(const std::string& directory) {
   const std::string path = directory + "/manifest.json";
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
-    return Status(StatusCode::kNotFound, path + ": no such file, so this is not a bundle");
+    return Status(StatusCode::kNotFound, DescribeNonBundle(directory));
   }
   if (info.st_size > kMaxManifestBytes) {
     return Status(StatusCode::kInvalidArgument, path + ": too large for a manifest");
@@ -335,11 +336,19 @@ StatusOr<Manifest> LoadManifest(const std::string& directory) {
   std::ostringstream text;
   text << stream.rdbuf();
   if (!stream) return Status(StatusCode::kNotFound, path + ": cannot be read");
+  if (text.str().starts_with("version https://git-lfs")) {
+    return Status(StatusCode::kInvalidArgument,
+                  path + ": is a git-lfs pointer, not the file itself: run git lfs pull");
+  }
   PG_ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text.str()));
   for (const auto& [name, file] : manifest.files) {
     const std::string file_path = directory + "/" + name;
     if (::stat(file_path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
       return Status(StatusCode::kNotFound, file_path + ": missing, though the manifest names it");
+    }
+    if (info.st_size != file.size && IsLfsPointer(file_path)) {
+      return Status(StatusCode::kInvalidArgument,
+                    file_path + ": is a git-lfs pointer, not the file itself: run git lfs pull");
     }
     if (info.st_size != file.size) {
       return Status(StatusCode::kInvalidArgument,

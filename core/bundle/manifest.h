@@ -19,7 +19,11 @@
 
 namespace paligemma {
 
-inline constexpr int kBundleFormat = 1;  // the newest format that this server reads
+// The newest format that this server reads. 2: prompts may hold special pieces, which older servers
+// would cut into characters. A bundle has the oldest format that says all it needs.
+inline constexpr int kBundleFormat = 2;
+// The largest limits.max_output_tokens.
+inline constexpr int kMaxOutputTokens = 4096;
 
 struct VisionArchitecture {
   int hidden = 0, layers = 0, heads = 0, head_dim = 0, intermediate = 0, patch = 0;

@@ -111,7 +111,28 @@ TEST(ManifestTest, ARecipeNamesAKnownEncodingForEachPartOrIsMissing) {
 }
 
 TEST(ManifestTest, ANewerFormatNeedsANewerServerWhateverElseItHolds) {
-  EXPECT_THAT(ErrorOf({{"format", 2}}), HasSubstr("needs a newer server"));
+  EXPECT_THAT(ErrorOf({{"format", 3}}), HasSubstr("needs a newer server"));
+}
+
+TEST(ManifestTest, EveryFormatUpToTheNewestIsReadAndKept) {
+  for (int format = 1; format <= kBundleFormat; ++format) {
+    json manifest = Complete();
+    manifest["format"] = format;
+    const auto parsed = ParseManifest(manifest.dump());
+    ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+    EXPECT_EQ(parsed->format, format);
+  }
+}
+
+TEST(ManifestTest, AnAnswerMayHave4096TokensAndNoMore) {
+  json manifest = Complete();
+  manifest["limits"]["max_output_tokens"] = 4096;
+  manifest["methods"]["generate"]["max_tokens"] = 4096;
+  const auto parsed = ParseManifest(manifest.dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(parsed->tasks.at(Task::kGenerate).max_tokens, 4096);
+  manifest["limits"]["max_output_tokens"] = 4097;
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("limits.max_output_tokens: is 4097, not in [1, 4096]"));
 }
 
 TEST(ManifestTest, AMissingFieldIsNamedWithItsPath) {
