@@ -6,13 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from paligemma_export import bundle, tokenizer
+from paligemma_export import bundle, manifest, tokenizer
 from paligemma_export.bundle_source import load_module
-from paligemma_export.errors import ExportError
+from paligemma_export.pictures import opened, prepared
 from paligemma_export.runner import Runner
 
 LIMIT = 256  # answered tokens
@@ -30,24 +28,18 @@ class Asker:
     def answer(self, picture: Path, prompt: str) -> str:
         """The greedy answer to a task prompt as the model reads it, such as "caption en", coordinates and masks as
         <loc> and <seg> tokens: what the server returns as raw_text."""
-        features = self._vision(squashed(opened(picture), self._content["image"]["size"]))
-        text = [tokenizer.BOS, *self._words.encode(prompt), self._content["tokens"]["newline"]]
+        features = self._vision(prepared(opened(picture), self._content["image"]))
+        text = [tokenizer.BOS, *self._encoded(prompt.rstrip("\n")), self._content["tokens"]["newline"]]
         positions = features.size(0) + len(text) + LIMIT
         runner = Runner.of_manifest(self._decoder, self._content, positions=positions)
         return self._words.decode(runner.generate(features, text, LIMIT).token_ids)
 
-
-def opened(picture: Path) -> Image.Image:
-    """Raises ExportError with the picture's name."""
-    try:
-        with Image.open(picture) as image:
-            image.load()
-            return image
-    except OSError as error:
-        raise ExportError(f"picture {picture}: {error}") from None
-
-
-def squashed(image: Image.Image, size: int) -> torch.Tensor:
-    """uint8 [1,size,size,3] by Pillow's bicubic filter, whatever the aspect ratio."""
-    pixels = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(pixels))[None]
+    def _encoded(self, prompt: str) -> list[int]:
+        """The ids of a client's text: <loc> and <seg> are tokens, other special spellings are cut behind their "<"."""
+        ids: list[int] = []
+        begin = 0
+        for match in manifest.SPECIAL.finditer(prompt):
+            if not match[0].startswith(("<loc", "<seg")):
+                ids += self._words.encode(prompt[begin : match.start() + 1])
+                begin = match.start() + 1
+        return ids + self._words.encode(prompt[begin:])

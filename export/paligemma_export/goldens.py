@@ -22,10 +22,10 @@ from torch import Tensor
 
 from paligemma_export import bundle, checkpoint_writer, mask_decoder, tokenizer
 from paligemma_export.architecture import geometry
-from paligemma_export.asking import squashed
 from paligemma_export.errors import ExportError
 from paligemma_export.huggingface import HuggingFaceSource
 from paligemma_export.modules import normalisation_table
+from paligemma_export.pictures import squashed
 from paligemma_export.random_weights import RandomSource
 from paligemma_export.scratch import Scratch
 

@@ -8,16 +8,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 import serving
 import torch
+from paligemma_serving import v1
 
 sys.path.insert(0, str(serving.ROOT / "export"))
 
 from paligemma_export import cli
 from paligemma_export.asking import Asker
+from paligemma_export.errors import ExportError
 
 DEMO = serving.ROOT / "models/demo"
+VISION = serving.ROOT / "tests/core/vision"
+FORMS = [path for name in ("images", "foreign") for path in sorted((VISION / name).iterdir())]
+FORMS = [path for path in FORMS if path.suffix != ".txt"]
 PICTURES = sorted((DEMO / "demo").glob("*.png"))
 EVERY = [
     "caption en", "caption de", "describe en", "ocr", "answer en How many objects are there?",
@@ -50,6 +56,24 @@ def server() -> Iterator[serving.Server]:
 def test_every_task_is_answered_alike(picture: Path, prompt: str, plain: Asker, server: serving.Server) -> None:
     response = server.client.generate(picture, prompt, config={"max_output_tokens": 256})
     assert response.info.raw_text == plain.answer(picture, prompt)
+
+
+@pytest.mark.parametrize("picture", FORMS, ids=[path.name for path in FORMS])
+def test_pictures_of_every_form_are_answered_alike(picture: Path, plain: Asker, server: serving.Server) -> None:
+    """Orientations in all their homes, 16 bits, four channels, profiles, and files that are no pictures: both answer
+    the same, or both refuse. tests/fidelity/test_plain_pictures.py compares every pixel."""
+    try:
+        expected = plain.answer(picture, "caption en")
+    except ExportError:
+        expected = None
+    image = v1.Image(content=picture.read_bytes())
+    request = v1.GenerateRequest(images=[image], prompt="caption en", generation_config={"max_output_tokens": 256})
+    try:
+        found = server.stub.Generate(request, timeout=60).info.raw_text
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        found = None
+    assert found == expected
 
 
 def test_verify_prints_the_answers(capsys: pytest.CaptureFixture) -> None:

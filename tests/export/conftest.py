@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "export"))
 
 from paligemma_export import bundle, goldens  # noqa: E402
-from paligemma_export.asking import squashed  # noqa: E402
 from paligemma_export.bundle_source import load_module  # noqa: E402
+from paligemma_export.pictures import squashed  # noqa: E402
 from paligemma_export.runner import Runner  # noqa: E402
 
 GEOMETRIES = ("tiny-a", "tiny-b", "tiny-c")

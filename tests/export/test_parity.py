@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import ROOT, Tiny
 from paligemma_export import bundle, goldens
-from paligemma_export.asking import squashed
 from paligemma_export.bundle_source import load_module
+from paligemma_export.pictures import squashed
 from paligemma_export.runner import Runner
 from PIL import Image
 

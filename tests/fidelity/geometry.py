@@ -20,7 +20,7 @@ sys.path += [str(ROOT / "export"), str(ROOT / "tests/export")]
 
 from numpy_model import NumpyModel  # noqa: E402
 from paligemma_export import bundle, goldens  # noqa: E402
-from paligemma_export.asking import squashed  # noqa: E402
+from paligemma_export.pictures import squashed  # noqa: E402
 
 TOLERANCE = 1e-4  # of the largest value of a tensor
 MODEL_PROBE = ROOT / "build/release/bin/model_probe"

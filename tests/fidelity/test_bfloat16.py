@@ -27,9 +27,9 @@ import torch
 from conftest import LONG, ROOT, Table
 from geometry import Case, Model, blocks, load, make_model, pictures
 from paligemma_export import bundle, goldens, tokenizer
-from paligemma_export.asking import squashed
 from paligemma_export.bundle_source import BundleSource
 from paligemma_export.huggingface import HuggingFaceSource
+from paligemma_export.pictures import squashed
 from PIL import Image
 
 STEPS = 32

@@ -19,8 +19,8 @@ import torch
 from conftest import LONG, Probe, Table
 from geometry import Case, Model, blocks, load, make_model
 from paligemma_export import bundle, goldens
-from paligemma_export.asking import squashed
 from paligemma_export.huggingface import HuggingFaceSource
+from paligemma_export.pictures import squashed
 
 STEPS = 20
 TOP = 20  # log-probabilities looked at, of each step
