@@ -12,7 +12,8 @@ from paligemma_export.errors import ExportError
 
 @dataclass(frozen=True)
 class VisionArchitecture:
-    """SigLIP: a pre-norm ViT with biases and a learned position table of image_size // patch squared rows."""
+    """The numbers of SigLIP, a pre-norm ViT with biases and a learned table of (image_size // patch) squared
+    positions."""
 
     hidden: int = 1152
     layers: int = 27
@@ -33,7 +34,7 @@ class VisionArchitecture:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Gemma 2 with its vision tower. `vocab` counts the ids that may come out, without padding rows."""
+    """The numbers of Gemma 2 and its vision tower. `vocab` counts the ids that may come out, not the padding rows."""
 
     hidden: int
     layers: int
@@ -49,6 +50,7 @@ class Architecture:
     rope_theta: float = 10000.0
     max_positions: int = 8192
     sliding_window: int = 4096
+    sliding_layers: tuple[int, ...] | None = None  # None: the even ones, as Gemma 2 was trained
     window_mode: str = "none"
     first_position: int = 0
     vision: VisionArchitecture = VisionArchitecture()
@@ -63,13 +65,14 @@ class Architecture:
 
     @property
     def windows(self) -> list[int]:
-        """Per layer: keys that a generated token sees, 0 for all. Gemma 2 slides on the even layers."""
+        """Returns for each layer the number of keys that a generated token sees, 0 for all of them."""
         if self.window_mode == "none":
             return [0] * self.layers
-        return [self.sliding_window if layer % 2 == 0 else 0 for layer in range(self.layers)]
+        sliding = range(0, self.layers, 2) if self.sliding_layers is None else self.sliding_layers
+        return [self.sliding_window if layer in sliding else 0 for layer in range(self.layers)]
 
     def embed_scale(self, dtype: str) -> float:
-        """sqrt(hidden), rounded to the dtype of the parameters as the reference does."""
+        """Returns sqrt(hidden), rounded to the dtype of the parameters as the reference does."""
         import torch
 
         return float(torch.tensor(math.sqrt(self.hidden), dtype=getattr(torch, dtype)))
@@ -100,7 +103,8 @@ class Architecture:
             raise ExportError("architecture: " + "; ".join(problems))
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Canonical name -> shape of every tensor of a checkpoint, without vocabulary padding."""
+        """Returns the canonical name and the shape of every tensor of a checkpoint, without padding of the
+        vocabulary."""
         shapes: dict[str, tuple[int, ...]] = {"language_model.embed_tokens.weight": (self.vocab, self.hidden)}
         for layer in range(self.layers):
             prefix = f"language_model.layers.{layer}."
@@ -215,7 +219,7 @@ _SCALED = {
 
 
 def geometries() -> dict[str, Architecture]:
-    """Name -> architecture: the nine published, the same in small, their widths with few layers, tiny ones.
+    """Returns architectures by name: the nine published, the same in small, their widths with few layers, tiny ones.
 
     And a middle one, for memory tests.
     """
@@ -254,7 +258,7 @@ def geometry(name: str) -> Architecture:
 
 
 def geometry_of_shape(hidden: int, layers: int) -> Architecture | None:
-    """The published size with these numbers, for checkpoints that carry no configuration."""
+    """Returns the published size with these numbers, for checkpoints that carry no configuration."""
     for base in _SIZES.values():
         if (base.hidden, base.layers) == (hidden, layers):
             return base

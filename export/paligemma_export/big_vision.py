@@ -10,6 +10,7 @@ from torch import Tensor
 
 from paligemma_export.architecture import Architecture, VisionArchitecture, geometry_of_shape
 from paligemma_export.errors import ExportError
+from paligemma_export.fields.rules import Decisions
 from paligemma_export.npz import MappedNpz
 from paligemma_export.source import check_shapes
 
@@ -35,10 +36,12 @@ class BigVisionSource:
         window_mode: str = "none",
         final_softcap: float | None = None,
         query_scale: float | None = None,
+        decisions: Decisions | None = None,
     ):
         self._npz = MappedNpz(path, scratch)
+        self._decisions = decisions or Decisions()
         self.description, self.digest = self._npz.name, self._npz.digest
-        self._keys = {key.removeprefix(_PREFIX): key for key in self._npz.shapes}
+        self._keys = self._parameters()
         self._shapes = {key: self._npz.shapes[spelled] for key, spelled in self._keys.items()}
         self.architecture = self._deduce(window_mode, final_softcap, query_scale)
         check_shapes(
@@ -49,10 +52,26 @@ class BigVisionSource:
         )
         for key, spelled in self._keys.items():
             dtype = self._npz.dtypes[spelled]
-            if not (dtype == "float32" or (dtype.kind == "V" and dtype.itemsize == 2)):
-                raise ExportError(f"{self.description}: {key} has type {dtype}, expected float32 or bfloat16")
+            if not (dtype in ("float32", "float16") or (dtype.kind == "V" and dtype.itemsize == 2)):
+                raise ExportError(
+                    f"{self.description}: {key} has type {dtype}, expected float32, float16 or bfloat16"
+                )
+        types = {self._npz.dtypes[spelled].name for spelled in self._keys.values()}
+        if "float16" in types:
+            self._decisions.note("float16 arrays are widened to float32, which is exact")
         self.dtype = "bfloat16" if self._npz.dtypes[self._keys[_TABLE]].kind == "V" else "float32"
         self._readers = self._make_readers()
+
+    def _parameters(self) -> dict[str, str]:
+        """Key without params/ -> the file's key. What a training state holds beside its parameters is left out."""
+        keys = [key for key in self._npz.shapes if key.startswith(_PREFIX)]
+        others = [key for key in self._npz.shapes if not key.startswith(_PREFIX)]
+        if not keys:
+            return {key: key for key in others}
+        if others:
+            kinds = ", ".join(sorted({key.split("/")[0] for key in others})[:4])
+            self._decisions.note(f"{len(others)} arrays beside params/ are a training state and are left out ({kinds})")
+        return {key.removeprefix(_PREFIX): key for key in keys}
 
     def _deduce(
         self, window_mode: str, final_softcap: float | None, query_scale: float | None
@@ -68,9 +87,16 @@ class BigVisionSource:
             vision_layers, _, vision_heads, _ = self._shapes[_ATTENTION + "query/kernel"]
             vision_inner = self._shapes[_BLOCK + "MlpBlock_0/Dense_0/kernel"][2]
         except KeyError as error:
+            hint = self._other_model()
+            if hint:
+                raise ExportError(f"{self.description} {hint}") from None
             raise ExportError(f"{self.description}: missing {_PREFIX}{error.args[0]}") from None
         except (ValueError, IndexError):
             raise ExportError(f"{self.description}: an array has the wrong number of dimensions") from None
+        if "llm/layers/post_ffw_norm/scale" not in self._shapes and "llm/layers/pre_ffw_norm/scale" in self._shapes:
+            raise ExportError(
+                f"{self.description} is PaliGemma 1 (it has no post_ffw_norm); only PaliGemma 2 is supported"
+            )
         known = geometry_of_shape(hidden, layers)
         if query_scale is None:
             query_scale = known.query_scale if known else head_dim**-0.5
@@ -94,6 +120,15 @@ class BigVisionSource:
                 image_size=patch * round(tokens**0.5),
             ),
         )
+
+    def _other_model(self) -> str:
+        """What an archive without the parameters of PaliGemma is, if that can be seen."""
+        if not any(key.startswith("llm/") for key in self._shapes):
+            if any(key.startswith("img/") or "encoderblock" in key for key in self._shapes):
+                return "is an image encoder (SigLIP) alone, not PaliGemma"
+            if any(key.startswith(("decoder.", "_vq_vae", "encoder.")) for key in self._shapes):
+                return "is the mask decoder; name the model with --checkpoint and this with --mask-decoder"
+        return ""
 
     def tensor(self, name: str) -> Tensor:
         return self._readers[name]()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from paligemma_export import BUNDLE_FORMAT, OPERATOR_SET, __version__, manifest, operators, tokenizer
+from paligemma_export import OPERATOR_SET, __version__, manifest, operators, tokenizer
 from paligemma_export.convert import QUANTIZATIONS, Converter, recipe
 from paligemma_export.errors import ExportError
 from paligemma_export.mask_decoder import MaskDecoder
@@ -30,7 +30,7 @@ EXTRA_FILE = "paligemma.json"
 
 @dataclass
 class Options:
-    """What the user chose; None means the source's own."""
+    """What the user chose. None stands for what the source has."""
 
     name: str = "paligemma2"
     display_name: str = ""
@@ -42,6 +42,8 @@ class Options:
     max_images: int = 1
     languages: list[str] = field(default_factory=lambda: list(manifest.LANGUAGES))
     methods: dict[str, Any] | None = None
+    output_limit: int | None = None
+    ignored_fields: list[str] = field(default_factory=list)
     license: str = "unknown"
     travelling_files: list[Path] = field(default_factory=list)
     quiet: bool = False
@@ -49,7 +51,7 @@ class Options:
 
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """A directory to fill beside `target`, renamed to it on success and removed on failure."""
+    """Yields a directory beside `target` to fill. It is renamed to `target` on success and removed on failure."""
     if target.exists():
         raise ExportError(f"{target} already exists")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,8 @@ def write(
         raise ExportError(f"--quantize={options.quantization} is none of {', '.join(QUANTIZATIONS)}")
     numbers = source.architecture
     ids = tokenizer.inspect(tokenizer_model, numbers.vocab)
+    tokenizer.check_templates(tokenizer_model, options.methods or {})
+    manifest.token_limits(numbers, options.methods, options.output_limit)  # before anything large is written
     dtype = options.dtype or source.dtype
     total = sum(torch.Size(shape).numel() for name, shape in numbers.tensors().items() if len(shape) > 1)
     with atomic_directory(target) as growing:
@@ -111,9 +115,9 @@ def save(module: torch.nn.Module, path: Path) -> None:
 def describe(
     source: Source, options: Options, dtype: str, ids: tokenizer.TokenIds, directory: Path, has_masks: bool
 ) -> dict[str, Any]:
-    """The manifest of the files that lie in `directory`."""
+    """Returns the manifest of the files that lie in `directory`."""
     numbers = source.architecture
-    output = min(1024, numbers.max_positions // 2)
+    output, largest_input = manifest.token_limits(numbers, options.methods, options.output_limit)
     files = {
         name: file_entry(directory / name)
         for name in ("decoder.pt", "vision.pt", "tokenizer.model", "mask_decoder.pt")
@@ -121,8 +125,8 @@ def describe(
     }
     digests = files["decoder.pt"]["sha256"] + files["vision.pt"]["sha256"]
     methods = options.methods or manifest.default_methods(options.languages, has_masks, output)
-    return {
-        "format": BUNDLE_FORMAT,
+    content = {
+        "format": 1,
         "name": options.name,
         "display_name": options.display_name or options.name,
         "revision": hashlib.sha256(digests.encode()).hexdigest()[:16],
@@ -141,7 +145,7 @@ def describe(
         "recipe": recipe(dtype, options.quantization, options.vision_encoding),
         "methods": methods,
         "limits": {
-            "max_input_tokens": numbers.max_positions - output,
+            "max_input_tokens": largest_input,
             "max_output_tokens": output,
             "max_labels": 32,
         },
@@ -153,6 +157,10 @@ def describe(
             "license": options.license,
         },
     }
+    if options.ignored_fields:
+        content["provenance"]["ignored"] = options.ignored_fields
+    content["format"] = manifest.needed_format(content)
+    return content
 
 
 def write_manifest(directory: Path, content: dict[str, Any]) -> None:
@@ -164,7 +172,7 @@ def write_manifest(directory: Path, content: dict[str, Any]) -> None:
 
 
 def file_entry(path: Path) -> dict[str, Any]:
-    """Size and sha256 of a file and of each of its 16 MiB chunks."""
+    """Returns size and sha256 of a file, and the sha256 of each of its 16 MiB chunks."""
     whole, chunks = hashlib.sha256(), []
     with path.open("rb") as stream:
         while block := stream.read(manifest.CHUNK_BYTES):
@@ -174,7 +182,7 @@ def file_entry(path: Path) -> dict[str, Any]:
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:
-    """The manifest of a bundle, checked; sizes of its files too, but not their hashes."""
+    """Returns the manifest of a bundle. It and the sizes of the files are checked, the hashes are not."""
     try:
         content = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     except OSError as error:

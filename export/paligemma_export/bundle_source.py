@@ -25,6 +25,7 @@ def architecture_of(content: dict[str, Any]) -> Architecture:
     block, image = content["architecture"], content["image"]
     vision = block["vision"]
     windows = [window for window in block["windows"] if window]
+    sliding = tuple(layer for layer, window in enumerate(block["windows"]) if window)
     return Architecture(
         hidden=block["hidden"],
         layers=block["layers"],
@@ -41,6 +42,7 @@ def architecture_of(content: dict[str, Any]) -> Architecture:
         max_positions=block["max_positions"],
         first_position=block.get("first_position", 0),
         sliding_window=windows[0] if windows else 4096,
+        sliding_layers=None if sliding == tuple(range(0, block["layers"], 2)) else sliding,
         window_mode=content["window_mode"],
         vision=VisionArchitecture(
             hidden=vision["hidden"],

@@ -21,7 +21,7 @@ _TABLE = "language_model.embed_tokens.weight"
 
 
 def spelled(name: str) -> str:
-    """The older of the two namings, which every version of transformers reads."""
+    """Returns the name in the older of the two namings, which every version of transformers reads."""
     if name.startswith("language_model."):
         return name.replace("language_model.", "language_model.model.", 1)
     if name.startswith("vision_tower."):
@@ -30,7 +30,7 @@ def spelled(name: str) -> str:
 
 
 def config_of(numbers: Architecture, dtype: str) -> dict[str, Any]:
-    """config.json as transformers reads it."""
+    """Returns config.json as transformers reads it."""
     vision = numbers.vision
     return {
         "architectures": ["PaliGemmaForConditionalGeneration"],
@@ -123,7 +123,7 @@ def _split(shapes: dict[str, tuple[int, ...]], width: int) -> list[list[str]]:
 def _write_shard(
     stream: BinaryIO, source: Source, shapes: dict[str, tuple[int, ...]], width: int, progress: Progress
 ) -> None:
-    """The safetensors format: length of the header, header, then the tensors one behind the other."""
+    """Writes the safetensors format: the length of the header, the header, then the tensors one behind the other."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in shapes.items():
@@ -137,14 +137,15 @@ def _write_shard(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     stream.write(len(text).to_bytes(8, "little") + text)
+    stored = torch.bfloat16 if width == 2 else torch.float32
     for name, shape in shapes.items():
         values = source.tensor(name)
         for rows in slabs(values.size(0), math.prod(shape[1:])):
-            _write_raw(stream, values[rows])
+            _write_raw(stream, values[rows].to(stored))
         if values.size(0) < shape[0]:  # random padding rows, as published checkpoints have them
             generator = torch.Generator().manual_seed(7)
             padding = torch.randn(shape[0] - values.size(0), shape[1], generator=generator) * 0.2
-            _write_raw(stream, padding.to(values.dtype))
+            _write_raw(stream, padding.to(stored))
         progress.advance(math.prod(shape))
 
 

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: export, random, quantize, verify, inspect, goldens."""
+"""The command line: import, export, random, quantize, verify, inspect, goldens."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from paligemma_export import __version__, commands
+from paligemma_export import __version__, commands, manifest
 from paligemma_export.architecture import geometries
 from paligemma_export.convert import QUANTIZATIONS, VISION_ENCODINGS
 from paligemma_export.errors import ExportError
 from paligemma_export.manifest import PADDINGS, RESAMPLINGS
 
 _EPILOG = """examples:
+  # from a fine-tune to a server: exported, checked against transformers, and the command that serves it
+  python -m paligemma_export import my-finetune
   # a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.model) to a bundle
   python -m paligemma_export export --checkpoint=paligemma2-3b-mix-448 --output=bundles/mix-448 \\
       --mask-decoder=vae-oid.npz
@@ -28,9 +30,15 @@ Exit codes: 0 done, 1 the input is wrong (one line says what), 2 usage.
 """
 
 
-def _add_output_flags(parser: argparse.ArgumentParser) -> None:
+_CHECKPOINT = "Hugging Face folder (of a hub cache, too), big_vision npz, or the first of its .npz.part* files"
+
+
+def _add_output_flags(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
-        "--output", required=True, metavar="BUNDLE", help="directory to make; must not exist yet"
+        "--output",
+        required=required,
+        metavar="BUNDLE",
+        help="directory to make; must not exist yet" + ("" if required else " (default: bundles/NAME)"),
     )
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="of what is not quantised (default: as given)"
@@ -67,13 +75,39 @@ def _export_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "export", help="a checkpoint to a bundle", description=commands.export.__doc__
     )
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="DIR|FILE.npz",
-        help="Hugging Face directory, big_vision npz, or the first of its .npz.part* files",
+    parser.add_argument("--checkpoint", required=True, metavar="DIR|FILE.npz", help=_CHECKPOINT)
+    _add_checkpoint_flags(parser)
+    _add_output_flags(parser)
+    parser.set_defaults(run=commands.export)
+
+
+def _import_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "import",
+        help="a checkpoint to a bundle that is checked, and how to serve it",
+        description=commands.import_.__doc__,
     )
-    parser.add_argument("--tokenizer", metavar="FILE", help="default: tokenizer.model beside the checkpoint")
+    parser.add_argument("checkpoint", metavar="DIR|FILE.npz", help=_CHECKPOINT)
+    parser.add_argument("--no-compare", action="store_true", help="do not ask transformers the same")
+    _add_checkpoint_flags(parser)
+    _add_output_flags(parser, required=False)
+    parser.set_defaults(run=commands.import_)
+
+
+def _add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", help="default: tokenizer.model or tokenizer.json beside the checkpoint"
+    )
+    parser.add_argument(
+        "--adapter", metavar="DIR", help="a LoRA of PEFT (adapter_config.json), merged into the checkpoint"
+    )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="FILE:FIELD",
+        help="export although the checkpoint's FILE sets a FIELD that is not served; may be given several times",
+    )
     parser.add_argument(
         "--final-softcap",
         type=float,
@@ -94,7 +128,9 @@ def _export_parser(subparsers: argparse._SubParsersAction) -> None:
         help="of the first token: 0 as trained; 1 as transformers counts, to round as it does",
     )
     parser.add_argument(
-        "--resampling", choices=RESAMPLINGS, default="pillow_bicubic", help="how images are resized"
+        "--resampling",
+        choices=RESAMPLINGS,
+        help="how images are resized (default: as preprocessor_config.json says, else pillow_bicubic)",
     )
     parser.add_argument("--padding", choices=PADDINGS, default="squash", help="how images become square")
     parser.add_argument(
@@ -104,14 +140,19 @@ def _export_parser(subparsers: argparse._SubParsersAction) -> None:
         "--methods", metavar="FILE.json", help="the manifest's methods block, for other prompts"
     )
     parser.add_argument(
+        "--max-output-tokens",
+        type=int,
+        metavar="N",
+        help=f"limit of every answer, up to {manifest.MOST_OUTPUT_TOKENS} (default: the largest max_tokens of "
+        "--methods, else 1024)",
+    )
+    parser.add_argument(
         "--query-scale",
         type=float,
         metavar="X",
         help="for an npz of no published size (default: head_dim ** -0.5)",
     )
     parser.add_argument("--license", default="", help="licence noted in the manifest")
-    _add_output_flags(parser)
-    parser.set_defaults(run=commands.export)
 
 
 def _random_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -155,6 +196,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _import_parser(subparsers)
     _export_parser(subparsers)
     _random_parser(subparsers)
     quantize = subparsers.add_parser(

@@ -7,49 +7,44 @@ import argparse
 import dataclasses
 import json
 import re
+import sys
 import tempfile
 from pathlib import Path
 
-from paligemma_export import bundle, checkpoint_writer, mask_decoder, tokenizer
+from paligemma_export import bundle, checkpoint_writer, mask_decoder, planning, tokenizer
 from paligemma_export.architecture import Architecture, geometry
-from paligemma_export.big_vision import BigVisionSource
 from paligemma_export.errors import ExportError
 from paligemma_export.huggingface import HuggingFaceSource
+from paligemma_export.identify import checkpoint_at
 from paligemma_export.random_weights import RandomSource
 from paligemma_export.scratch import Scratch
 from paligemma_export.source import Source
 
-_TRAVELLING = re.compile(r"(LICENSE|LICENCE|NOTICE|USE_POLICY)(\.\w+)?", re.IGNORECASE)
-
 
 def export(arguments: argparse.Namespace) -> None:
-    """Converts a checkpoint, checking every tensor's name and shape; a failure leaves nothing behind."""
-    checkpoint = Path(arguments.checkpoint)
+    """Converts a checkpoint, checking every tensor's name and shape and every field of its files; a failure leaves
+    nothing behind."""
+    checkpoint = checkpoint_at(arguments.checkpoint)
     _refuse_existing(arguments.output)
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    model = tokenizer.read(Path(arguments.tokenizer or folder / "tokenizer.model"))
     with tempfile.TemporaryDirectory(prefix=".paligemma-", dir=_parent(arguments.output)) as scratch:
-        if checkpoint.is_dir():
-            source: Source = HuggingFaceSource(checkpoint, arguments.window_mode, arguments.final_softcap)
-        else:
-            source = BigVisionSource(
-                checkpoint,
-                Path(scratch),
-                arguments.window_mode,
-                arguments.final_softcap,
-                arguments.query_scale,
-            )
-        source.architecture = source.architecture.replace(first_position=arguments.first_position)
+        plan = planning.make(checkpoint, Path(scratch), arguments)
         options = _options(arguments)
-        options.resampling, options.padding = arguments.resampling, arguments.padding
-        options.max_images = arguments.max_images
-        options.methods = json.loads(Path(arguments.methods).read_text()) if arguments.methods else None
-        options.travelling_files = [
-            path for path in sorted(folder.iterdir()) if _TRAVELLING.fullmatch(path.name)
-        ]
-        names = [path.name for path in options.travelling_files]
-        options.license = arguments.license or (f"see {', '.join(names)}" if names else "unknown")
-        _write_bundle(arguments, source, model, options)
+        planning.fill(options, plan, arguments)
+        if not arguments.quiet:
+            for note in plan.decisions.notes:
+                print(f"note: {note}", file=sys.stderr)
+        _write_bundle(arguments, plan.source, plan.tokenizer_model, options)
+
+
+def import_(arguments: argparse.Namespace) -> None:
+    """From a checkpoint to a server: reads it, exports it, runs the bundle, compares a few greedy answers with
+    transformers where that is installed, says what was decided, and prints the command that serves it."""
+    from paligemma_export import importing
+
+    if arguments.output is None:
+        stem = checkpoint_at(arguments.checkpoint).resolve().name.split(".npz")[0]
+        arguments.output = str(Path("bundles") / stem)
+    importing.run(arguments, _options(arguments))
 
 
 def random(arguments: argparse.Namespace) -> None:
@@ -112,7 +107,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         methods=content["methods"],
         license=content["provenance"]["license"],
         quiet=arguments.quiet,
-        travelling_files=[file for file in sorted(path.iterdir()) if _TRAVELLING.fullmatch(file.name)],
+        travelling_files=planning.travelling_files(path),
     )
     masks = source.mask_decoder()
     bundle.write(Path(arguments.output), source, tokenizer.read(path / "tokenizer.model"), options, masks)

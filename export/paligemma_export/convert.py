@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Source -> Decoder and Vision modules, one slab of rows at a time, into scratch files."""
+"""Turns a source into the Decoder and Vision modules, one slab of rows at a time, in scratch files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from paligemma_export.source import Source, check_finite, slabs
 QUANTIZATIONS = ("none", "int8", "int4", "fp8", "mixed")
 VISION_ENCODINGS = ("bfloat16", "int8")
 
-# Which encoding the matrices of each part take. The embedding is the matrix of the logits too. The vision tower suffers
-# first from quantisation and is read once for an image, not for a token: bfloat16 does for it unless int8 is asked for.
+# The encoding of each part's matrices. The embedding is the matrix of the logits, too. The vision tower suffers first
+# from quantisation, and it is read once an image and not once a token, so that it stays bfloat16 by default.
 _RECIPES = {
     "int8": {"embedding": "int8", "attention": "int8", "mlp": "int8", "vision": "bfloat16"},
     "int4": {"embedding": "int8", "attention": "int4", "mlp": "int4", "vision": "bfloat16"},
@@ -30,7 +30,7 @@ _RECIPES = {
 
 
 def recipe(dtype: str, quantization: str, vision: str | None = None) -> dict[str, str]:
-    """The encoding of each part's matrices, as the manifest names it; everything else stays float32.
+    """Returns the encoding of each part's matrices, as the manifest names it. Everything else stays float32.
 
     `vision` replaces what the quantisation has for the tower.
     """
@@ -129,13 +129,13 @@ class Converter:
         return VisionLayer(self.source.architecture, vectors, matrices)
 
     def _vector(self, name: str) -> Tensor:
-        """A small tensor as f32, in memory of its own."""
+        """Returns a small tensor as f32, in memory of its own."""
         values = self.source.tensor(name).float().clone(memory_format=torch.contiguous_format)
         check_finite(values, name, self.source.description)
         return values
 
     def _matrix(self, names: list[str], part: str, rows: int | None = None) -> Matrix:
-        """The named tensors below each other, encoded; `rows` cuts vocabulary padding off."""
+        """Returns the named tensors below each other, encoded. `rows` cuts padding of the vocabulary off."""
         pieces = [_as_matrix(self.source.tensor(name)) for name in names]
         counts = [rows or piece.size(0) for piece in pieces]
         columns = pieces[0].size(1)
@@ -158,5 +158,5 @@ class Converter:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """[N,K] as it is; a patch kernel [N,3,P,P] as [N,(y,x,rgb)]."""
+    """Returns a matrix [N,K] as it is, and a patch kernel [N,3,P,P] as [N,(y,x,rgb)]."""
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.dim() == 4 else weight

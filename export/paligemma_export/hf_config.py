@@ -26,10 +26,11 @@ def architecture_of(config: Any, window_mode: str, final_softcap: float | None) 
         raise ExportError(f"config.json: text_config.model_type is {kind!r}, only gemma2 (PaliGemma 2) is supported")
     rope = text.content.get("rope_parameters")
     rope_block = _Block("text_config.rope_parameters.", rope) if rope is not None else text
+    layers = text.count("num_hidden_layers", 26)
     capped = text.softcap("final_logit_softcapping", 30.0) if final_softcap is None else final_softcap
     return Architecture(
         hidden=text.count("hidden_size", 2304),
-        layers=text.count("num_hidden_layers", 26),
+        layers=layers,
         heads=text.count("num_attention_heads", 8),
         kv_heads=text.count("num_key_value_heads", 4),
         head_dim=text.count("head_dim", 256),
@@ -42,9 +43,22 @@ def architecture_of(config: Any, window_mode: str, final_softcap: float | None) 
         rope_theta=float(rope_block.number("rope_theta", 10000.0)),
         max_positions=text.count("max_position_embeddings", 8192),
         sliding_window=text.count("sliding_window", 4096),
+        sliding_layers=_sliding_layers(text, layers),
         window_mode=window_mode,
         vision=_vision(top),
     )
+
+
+def _sliding_layers(text: _Block, layers: int) -> tuple[int, ...] | None:
+    """The layers with a window; None for the usual ones."""
+    types = text.content.get("layer_types")
+    if types is None:
+        return None
+    known = ("sliding_attention", "full_attention")
+    if not isinstance(types, list) or len(types) != layers or any(kind not in known for kind in types):
+        raise ExportError(f"config.json: text_config.layer_types is not {layers} of {' and '.join(known)}")
+    found = tuple(index for index, kind in enumerate(types) if kind == "sliding_attention")
+    return None if found == tuple(range(0, layers, 2)) else found
 
 
 def _vocabulary(top: _Block) -> int:

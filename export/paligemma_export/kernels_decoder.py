@@ -14,17 +14,19 @@ from paligemma_export.quantization import linear
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Gemma's norm: x / rms(x) * (1 + weight)."""
+    """Returns Gemma's norm of x: x / rms(x) * (1 + weight)."""
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (1.0 + weight)
 
 
 def add_branch(h: Tensor, y: Tensor, y_norm: Tensor, eps: float) -> Tensor:
-    """The residual stream after the pending branch; `h` itself if none is pending."""
+    """Returns the residual stream with the pending branch added, or `h` itself if no branch is pending."""
     return h if y.numel() == 0 else h + rms_norm(y.float(), y_norm, eps)
 
 
 def lora(x: Tensor, a: Tensor, b: Tensor, index: Tensor, bounds: list[int]) -> Tensor:
-    """Low-rank update [T,N]: a [n,s,r,K], b [n,N,r], one segment per pair of bounds; rows with index -1 get zeros."""
+    """Returns the low-rank update [T,N] of a [n,s,r,K] and b [n,N,r]. Each pair of bounds is a segment. Rows whose
+    index
+    is -1 are zero."""
     update = torch.zeros(x.size(0), b.size(1), device=x.device)
     for adapter in index.unique().tolist():
         if adapter < 0:
@@ -38,7 +40,7 @@ def lora(x: Tensor, a: Tensor, b: Tensor, index: Tensor, bounds: list[int]) -> T
 
 
 def apply_rope(x: Tensor, rope: Tensor) -> Tensor:
-    """x [T,heads,D] rotated by split halves; rope [T,D] holds D/2 cosines, then D/2 sines."""
+    """Returns x [T,heads,D] rotated by split halves. rope [T,D] holds D/2 cosines, then D/2 sines."""
     half = x.size(-1) // 2
     cos, sin = rope[:, None, :half], rope[:, None, half:]
     first, second = x[..., :half], x[..., half:]
@@ -46,7 +48,7 @@ def apply_rope(x: Tensor, rope: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float) -> Tensor:
-    """q [m,heads,D], k and v [n,kv_heads,D] -> [m,heads*D]; every query sees every key given."""
+    """Returns [m,heads*D] of q [m,heads,D] and of k and v [n,kv_heads,D]. Every query sees every key."""
     group = q.size(1) // k.size(1)
     k = k.repeat_interleave(group, 1)
     v = v.repeat_interleave(group, 1)
@@ -57,7 +59,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float) -> Ten
 
 
 def embed(ids, image_rows, table, table_scale, table_aux, scale, vocab):
-    """ids i32 [T] -> f32 [T,H]: token rows scaled, image rows (id < 0 names row -(id+1)) bit-equal."""
+    """Returns f32 [T,H] of ids i32 [T]. Token rows are scaled. A negative id names image row -(id+1), copied bit
+    by bit."""
     rows = ids.clamp(0, vocab - 1).long()
     text = table[rows]
     if table_scale.numel():
@@ -71,14 +74,15 @@ def embed(ids, image_rows, table, table_scale, table_aux, scale, vocab):
 
 
 def rope(positions, head_dim, theta):
-    """positions i32 [T] -> f32 [T,head_dim], cosines then sines."""
+    """Returns f32 [T,head_dim] of positions i32 [T]: cosines, then sines."""
     exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
     angles = positions.float()[:, None] * (1.0 / (theta**exponent))
     return torch.cat((angles.cos(), angles.sin()), -1)
 
 
 def write_pages(kv, kv_scale, layer, which, slots, values):
-    """Stores values f32 [T,kv_heads,D] at their slots (slot -1 = nowhere). int8 and fp8 pages are scaled per head."""
+    """Stores values f32 [T,kv_heads,D] at their slots (a slot of -1 stores nothing). Pages in
+    int8 and fp8 have one scale for each head."""
     kept = (slots >= 0).nonzero().flatten()
     size = kv.size(4)
     blocks, offsets = (slots[kept] // size).long()[:, None], (slots[kept] % size).long()[:, None]
@@ -99,7 +103,7 @@ def write_pages(kv, kv_scale, layer, which, slots, values):
 
 
 def read_pages(kv, kv_scale, layer, which, table):
-    """The pages of one sequence -> f32 [len(table)*B,kv_heads,D]."""
+    """Returns the pages of one sequence as f32 [len(table)*B,kv_heads,D]."""
     if kv.dtype == torch.float8_e4m3fn:
         pages = kv.view(torch.uint8)[layer, which, table].view(kv.dtype).float()
     else:
@@ -140,7 +144,7 @@ def attention(
     softcap,
     window,
 ):
-    """One layer's attention branch -> (h, y), both f32 [T,H], or [R,H] where `rows` keeps R of them.
+    """Returns (h, y) of one layer's attention branch, both f32 [T,H], or [R,H] if `rows` keeps R rows.
 
     All writes to the pages precede all reads, so that cached rows may continue a prompt of the same step.
     """
@@ -176,7 +180,7 @@ def attention(
 
 
 def attend_prompts(q, k, v, lengths, scale, softcap):
-    """Prefill rows: each sees the whole of its own prompt, whose keys are this step's own rows."""
+    """Computes prefill rows. Each row sees the whole of its own prompt, whose keys are rows of this step."""
     pieces = [q.new_empty(0, q.size(1) * q.size(2))]
     start = 0
     for length in lengths:
@@ -187,7 +191,8 @@ def attend_prompts(q, k, v, lengths, scale, softcap):
 
 
 def attend_cached(q, kv, kv_scale, layer, block_table, context, scale, softcap, window):
-    """Cached rows: row i sees the last `window` (0 = all) of its first context[i] keys; context 0 gives zeros."""
+    """Computes cached rows. Row i sees the last `window` (0: all) of its first context[i] keys. A context of 0 gives
+    zeros."""
     result = torch.zeros(block_table.size(0), q.size(1) * q.size(2), device=q.device)
     size = kv.size(4)
     for row in range(block_table.size(0)):
@@ -219,7 +224,7 @@ def mlp(
     intermediate,
     eps,
 ):
-    """One layer's GeGLU branch -> (h, y), both f32 [T,H]."""
+    """Returns (h, y) of one layer's GeGLU branch, both f32 [T,H]."""
     h = h.clone() if y.numel() == 0 else add_branch(h, y, y_norm, eps)
     x = rms_norm(h, norm, eps)
     both = linear(x, gate_up, gate_up_scale, gate_up_aux)
@@ -236,23 +241,23 @@ def mlp(
 
 
 def residual(h, y, y_norm, eps):
-    """The residual stream with the pending branch added, f32 [T,H]."""
+    """Returns the residual stream with the pending branch added, f32 [T,H]."""
     return add_branch(h, y, y_norm, eps).clone()
 
 
 def finish(h, y, y_norm, norm, eps):
-    """The last branch, then the final norm, f32 [R,H]."""
+    """Adds the last branch and returns the final norm, f32 [R,H]."""
     return rms_norm(add_branch(h, y, y_norm, eps), norm, eps)
 
 
 def logits(hidden, table, table_scale, table_aux, vocab, softcap):
-    """hidden f32 [R,H] -> f32 [R,vocab], with the final soft-cap if it is set."""
+    """Returns logits f32 [R,vocab] of hidden f32 [R,H], soft-capped if a final soft-cap is set."""
     raw = linear(hidden, table, table_scale, table_aux)[:, :vocab]
     return torch.tanh(raw / softcap) * softcap if softcap > 0 else raw
 
 
 def copy_blocks(kv, kv_scale, source, target):
-    """Copies whole blocks of every layer; source and target i32 [n]."""
+    """Copies whole blocks of every layer. source and target are i32 [n]."""
     pages = kv.view(torch.uint8) if kv.dtype == torch.float8_e4m3fn else kv
     pages[:, :, target.long()] = pages[:, :, source.long()]
     if kv_scale.numel():

@@ -21,14 +21,14 @@ _WORD = 0xFFFFFFFF
 
 
 def _mix(x: Tensor) -> Tensor:
-    """lowbias32 on int64 tensors that hold uint32 values."""
+    """Returns the hash lowbias32 of int64 tensors that hold uint32 values."""
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _WORD
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _WORD
     return x ^ (x >> 16)
 
 
 def gumbel_noise(seed_low: int, seed_high: int, counter: int, vocab: int) -> Tensor:
-    """f32 [vocab]: standard Gumbel noise of every token id."""
+    """Returns f32 [vocab]: standard Gumbel noise for every token id."""
     first = _mix((seed_low & _WORD) ^ _mix(torch.tensor((counter + 0x9E3779B9) & _WORD)))
     second = _mix((seed_high & _WORD) ^ first)
     ids = torch.arange(vocab, dtype=torch.int64)
@@ -38,7 +38,7 @@ def gumbel_noise(seed_low: int, seed_high: int, counter: int, vocab: int) -> Ten
 
 
 def unpack_bits(words: Tensor, vocab: int) -> Tensor:
-    """i32 [ceil(vocab/32)] -> bool [vocab]; bit i%32 of word i//32 belongs to id i."""
+    """Returns bool [vocab] of i32 [ceil(vocab/32)]. Bit i%32 of word i//32 belongs to id i."""
     ids = torch.arange(vocab)
     return ((words[ids // 32].long() >> (ids % 32)) & 1).bool()
 
@@ -49,7 +49,8 @@ def _mark_seen(words: Tensor, token: int) -> None:
 
 
 def _truncate(scores: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
-    """Sets to -inf what top-k, then min-p and top-p exclude; scores are already divided by the temperature."""
+    """Sets to -inf what top-k excludes, then what min-p and top-p exclude. The scores are already divided by the
+    temperature."""
     if top_k > 0:
         smallest = scores.topk(min(top_k, scores.numel())).values[-1]
         scores = scores.masked_fill(scores < smallest, -math.inf)
@@ -65,7 +66,8 @@ def _truncate(scores: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
 
 
 def _choose(row: Tensor, allowed: Tensor, params: list[float], controls: list[int], seen: Tensor) -> int:
-    """The token of one row: repetition, mask, temperature, truncation, then arg-max with noise; lowest id on ties."""
+    """Returns the token of one row. The order is repetition, mask, temperature, truncation, then the largest score with
+    noise; of equal scores the lowest id wins."""
     if controls[FORCED] >= 0:
         return controls[FORCED]
     if params[REPETITION] != 1 and controls[SEEN_LINE] >= 0:

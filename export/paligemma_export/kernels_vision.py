@@ -41,7 +41,7 @@ def vision_attention(
     head_dim,
     eps,
 ):
-    """h plus full self-attention within each image of `tokens` rows."""
+    """Returns h plus full self-attention within each image of `tokens` rows."""
     x = layer_norm(h, norm, norm_bias, eps)
     projected = (linear(x, qkv, qkv_scale, qkv_aux) + qkv_bias).view(-1, tokens, 3, heads, head_dim)
     mixed = torch.cat(
@@ -68,12 +68,12 @@ def vision_mlp(
     intermediate,
     eps,
 ):
-    """h plus the two-layer perceptron with tanh-GELU."""
+    """Returns h plus the two-layer perceptron with tanh-GELU."""
     x = layer_norm(h, norm, norm_bias, eps)
     inner = gelu(linear(x, fc1, fc1_scale, fc1_aux) + fc1_bias, approximate="tanh")
     return h + (linear(inner, fc2, fc2_scale, fc2_aux) + fc2_bias)
 
 
 def project(h, norm, norm_bias, w, w_scale, w_aux, bias, hidden, eps):
-    """The last LayerNorm and the projection to the decoder -> f32 [B*N,hidden]."""
+    """Applies the last LayerNorm and the projection to the decoder; returns f32 [B*N,hidden]."""
     return linear(layer_norm(h, norm, norm_bias, eps), w, w_scale, w_aux) + bias

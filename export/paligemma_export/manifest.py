@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""manifest.json of format 1: built here, and checked by the same rules that the server applies."""
+"""manifest.json: built here, and checked by the same rules that the server applies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from paligemma_export import BUNDLE_FORMAT
 from paligemma_export.architecture import Architecture
+from paligemma_export.errors import ExportError
 
 LANGUAGES = [
     "ar",
@@ -53,8 +54,13 @@ METHODS = ("caption", "answer", "detect", "segment", "read", "generate")
 RECIPE_PARTS = ("embedding", "attention", "mlp", "vision")
 ENCODINGS = ("float32", "bfloat16", "int8", "int4", "fp8")
 CHUNK_BYTES = 16 << 20
+USUAL_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS = 1024, 4096
 
 _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
+# As core/text/tokenizer.cc has them.
+SPECIAL = re.compile(
+    r"<(?:unused\d+|loc\d{4}|seg\d{3}|image|bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>"
+)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _BLOCKS: dict[str, dict[str, Any]] = {
     "": {
@@ -156,10 +162,48 @@ def architecture_block(numbers: Architecture, dtype: str) -> dict[str, Any]:
     }
 
 
-def default_methods(languages: list[str], segment: bool, output_limit: int) -> dict[str, Any]:
-    """The prompts of the pre-trained and mix checkpoints."""
+def token_limits(numbers: Architecture, methods: dict[str, Any] | None, wanted: int | None) -> tuple[int, int]:
+    """(max_output_tokens, max_input_tokens). A request's input and output together are held to max_positions by the
+    server, so that long answers take nothing from the input of short ones."""
+    usual = min(USUAL_OUTPUT_TOKENS, numbers.max_positions // 2)
+    if wanted is None:
+        sizes = [method.get("max_tokens") for method in (methods or {}).values()]
+        wanted = max([usual, *[size for size in sizes if isinstance(size, int)]])
+    positions = numbers.max_positions - numbers.first_position
+    # One image, <bos> and the newline are the least input; the last token of an answer takes no position.
+    most = min(MOST_OUTPUT_TOKENS, positions - numbers.vision.tokens - 2 + 1)
+    if not 1 <= wanted <= most:
+        raise ExportError(
+            f"{wanted} output tokens (--max-output-tokens, or a method's max_tokens) are not between 1 and {most}: "
+            f"the server's limit is {MOST_OUTPUT_TOKENS}, and the model has {positions} positions, of which an image "
+            f"takes {numbers.vision.tokens}"
+        )
+    return wanted, numbers.max_positions - min(wanted, usual)
 
-    def sizes(default: int, most: int) -> dict[str, int]:
+
+def needed_format(content: dict[str, Any]) -> int:
+    """The oldest format whose servers give the same answers with this manifest."""
+    return 2 if any(special_spellings(text) for text in templates(content["methods"])) else 1
+
+
+def templates(methods: dict[str, Any]) -> list[str]:
+    """Every prompt of a methods block."""
+    texts: list[Any] = []
+    for method in methods.values():
+        texts += [*method.get("prompts", {}).values(), method.get("prompt", ""), method.get("label_separator", "")]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def special_spellings(text: str) -> list[str]:
+    """Spellings that are special pieces where the operator writes them and ordinary text where a client does."""
+    return SPECIAL.findall(text)
+
+
+def default_methods(languages: list[str], segment: bool, output_limit: int) -> dict[str, Any]:
+    """The prompts of the pre-trained and mix checkpoints. Methods whose answers may be long take the whole limit."""
+
+    def sizes(default: int, most: int | None = None) -> dict[str, int]:
+        most = output_limit if most is None else most
         return {"default_tokens": min(default, output_limit), "max_tokens": min(most, output_limit)}
 
     methods: dict[str, Any] = {
@@ -169,10 +213,10 @@ def default_methods(languages: list[str], segment: bool, output_limit: int) -> d
             **sizes(64, 256),
         },
         "answer": {"prompt": "answer {lang} {question}", "languages": languages, **sizes(32, 128)},
-        "detect": {"prompt": "detect {labels}", "label_separator": " ; ", **sizes(256, 1024)},
-        "segment": {"prompt": "segment {labels}", "label_separator": " ; ", **sizes(256, 1024)},
-        "read": {"prompt": "ocr", **sizes(256, 1024)},
-        "generate": sizes(128, 1024),
+        "detect": {"prompt": "detect {labels}", "label_separator": " ; ", **sizes(256)},
+        "segment": {"prompt": "segment {labels}", "label_separator": " ; ", **sizes(256)},
+        "read": {"prompt": "ocr", **sizes(256)},
+        "generate": sizes(128),
     }
     if not segment:
         del methods["segment"]
@@ -218,7 +262,9 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
         if not condition:
             problems.append(text)
 
-    expect(manifest["format"] == BUNDLE_FORMAT, f"format: {manifest['format']} is not {BUNDLE_FORMAT}")
+    expect(1 <= manifest["format"] <= BUNDLE_FORMAT, f"format: {manifest['format']} is not 1 to {BUNDLE_FORMAT}")
+    most = manifest["limits"]["max_output_tokens"]
+    expect(most <= MOST_OUTPUT_TOKENS, f"limits.max_output_tokens: {most} is above {MOST_OUTPUT_TOKENS}")
     expect(
         _NAME.fullmatch(manifest["name"]) is not None, f"name: {manifest['name']!r} is not a lower-case label"
     )

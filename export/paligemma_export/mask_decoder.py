@@ -33,10 +33,12 @@ class ResidualBlock(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """codes int [m,16], row-major on a 4 x 4 grid -> f32 [m,64,64], nominally in [-1,1]; positive is inside."""
+    """Turns codes int [m,16], row-major on a 4 x 4 grid, into f32 [m,64,64], nominally in [-1,1]. Positive is
+    inside."""
 
     def __init__(self, width: int, channels: list[int]):
-        """width: of the codebook; channels: after each of the first convolution and the four upsamplings."""
+        """`width` is the codebook's; `channels` are those behind the first convolution and behind each of four
+        upsamplings."""
         super().__init__()
         self.register_buffer("codebook", torch.zeros(CODES, width))
         first = channels[0]
@@ -57,7 +59,7 @@ class MaskDecoder(nn.Module):
 
 
 def expected_shapes(width: int, channels: list[int]) -> dict[str, tuple[int, ...]]:
-    """Key -> shape in the npz, of what the decoder needs."""
+    """Returns key and shape of every array of the npz that the decoder needs."""
     shapes: dict[str, tuple[int, ...]] = {"_vq_vae._embedding": (CODES, width)}
     for name, value in MaskDecoder(width, channels).decoder.state_dict().items():
         shapes[f"decoder.{name}"] = tuple(value.shape)
@@ -65,7 +67,7 @@ def expected_shapes(width: int, channels: list[int]) -> dict[str, tuple[int, ...
 
 
 def load(path: Path) -> tuple[MaskDecoder, str]:
-    """Reads the published layout -> (module, sha256 of the file)."""
+    """Reads the published layout; returns (module, sha256 of the file)."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {
@@ -107,7 +109,7 @@ def load(path: Path) -> tuple[MaskDecoder, str]:
 def write_random(
     path: Path, seed: int, width: int = 24, channels: tuple[int, ...] = (16, 16, 12, 8, 6)
 ) -> None:
-    """A random, reduced decoder in the published layout whose masks have both signs."""
+    """Writes a random, reduced decoder in the published layout. Its masks have both signs."""
     generator = np.random.default_rng(seed)
     arrays = {}
     for key, shape in expected_shapes(width, list(channels)).items():

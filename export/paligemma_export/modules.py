@@ -14,7 +14,7 @@ from paligemma_export.architecture import Architecture
 
 
 class Matrix(nn.Module):
-    """A weight matrix in one of the encodings of quantization.py; operators get its three buffers."""
+    """A weight matrix in one of the encodings of quantization.py; operators take its three buffers."""
 
     def __init__(self, data: Tensor, scale: Tensor | None = None):
         super().__init__()
@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         adapters: list[Tensor],
         adapter_index: Tensor,
     ) -> Tensor:
-        """-> f32 [R,H] after the final norm, the rows that `rows` names or all of them."""
+        """Returns f32 [R,H] after the final norm: the rows that `rows` names, or all of them."""
         h = torch.ops.paligemma.embed(
             ids,
             image_rows,
@@ -237,7 +237,8 @@ class Decoder(nn.Module):
         adapters: list[Tensor],
         adapter_index: Tensor,
     ) -> list[Tensor]:
-        """The embedding and every layer's residual stream, f32 [T,H] each, all rows: for parity tests."""
+        """Returns the embedding and the residual stream of every layer, each f32 [T,H] with all rows. For parity
+        tests."""
         h = torch.ops.paligemma.embed(
             ids,
             image_rows,
@@ -274,7 +275,7 @@ class Decoder(nn.Module):
 
     @torch.jit.export
     def logits(self, hidden: Tensor) -> Tensor:
-        """f32 [R,H] -> f32 [R,vocab], soft-capped: for parity tests; the server samples without it."""
+        """Returns soft-capped logits f32 [R,vocab] of f32 [R,H]. For parity tests: the server samples without it."""
         return torch.ops.paligemma.logits(
             hidden,
             self.embedding.data,
@@ -370,7 +371,7 @@ class Vision(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """pixels uint8 [B,S,S,3] RGB -> f32 [B*tokens,hidden], ready to stand for image tokens."""
+        """Returns f32 [B*tokens,hidden] of RGB pixels uint8 [B,S,S,3]. The rows stand in the place of image tokens."""
         h = torch.ops.paligemma.patch_embed(
             pixels,
             self.lut,
@@ -397,5 +398,5 @@ class Vision(nn.Module):
 
 
 def normalisation_table() -> Tensor:
-    """f32 [256]: byte -> (byte / 255 - 0.5) / 0.5, in the reference's order of roundings."""
+    """Returns f32 [256]: (byte / 255 - 0.5) / 0.5 of every byte, rounded in the same order as the reference rounds."""
     return (torch.arange(256, dtype=torch.float64) / 255).float().sub(0.5).div(0.5)

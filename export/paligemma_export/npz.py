@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory-mapped reading of .npz archives, bfloat16 stored as void and archives published in parts included."""
+"""Maps .npz archives into memory, also those that store bfloat16 as void and those published in parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _LOCAL_HEADER = 30
 
 
 class MappedNpz:
-    """The arrays of an archive as tensors whose memory is the file's; compressed ones are unpacked to `scratch`."""
+    """Presents the arrays of an archive as tensors whose memory is the file's. Compressed ones are unpacked to
+    `scratch`."""
 
     def __init__(self, path: Path, scratch: Path):
         self.name = path.name
@@ -60,7 +61,7 @@ class MappedNpz:
         self._orders[key] = "F" if fortran else "C"
 
     def tensor(self, key: str) -> Tensor:
-        """The array as a tensor; 2-byte void is bfloat16."""
+        """Returns the array as a tensor. Two-byte void is bfloat16."""
         entry, dtype, shape = self._entries[key], self.dtypes[key], self.shapes[key]
         if entry.compress_type == zipfile.ZIP_STORED:
             path, offset = self._path, self._data_start(entry) + self._offsets[key]
@@ -88,7 +89,7 @@ class MappedNpz:
 
 
 def _join_parts(path: Path, scratch: Path) -> Path:
-    """A plain archive as it is; FILE.npz.part* (any of them, or FILE.npz itself) joined in scratch."""
+    """Returns a plain archive's path as it is. Joins FILE.npz.part* in `scratch`, whichever of them was named."""
     stem = path.name.split(".part")[0]
     parts = sorted(path.parent.glob(f"{stem}.part*"))
     if path.exists() and path.name == stem or not parts:

@@ -19,13 +19,13 @@ _library: torch.library.Library | None = None
 
 
 def schemas() -> list[str]:
-    """The schemas, one string each, in file order."""
+    """Returns the schemas, one string each, in the order of the file."""
     lines = (line.strip() for line in _SCHEMA_FILE.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def kernel(name: str) -> Callable:
-    """The reference kernel of an operator."""
+    """Returns the reference kernel of an operator."""
     for module in (kernels_decoder, kernels_vision, kernels_sample):
         if hasattr(module, name):
             return getattr(module, name)
@@ -33,7 +33,7 @@ def kernel(name: str) -> Callable:
 
 
 def register() -> None:
-    """Declares the operators and registers the kernels; a second call does nothing."""
+    """Declares the operators and registers the kernels. A second call does nothing."""
     global _library
     if _library is not None:
         return

@@ -8,7 +8,7 @@ import time
 
 
 class Progress:
-    """Counts up to a total; prints nothing during the first second, then a line that renews itself."""
+    """Counts up to a total. Prints nothing in the first second, then a line that renews itself."""
 
     def __init__(self, what: str, total: int, enabled: bool = True):
         self._what, self._total, self._enabled = what, max(1, total), enabled
@@ -26,7 +26,7 @@ class Progress:
             self._line(end="\r" if sys.stderr.isatty() else "\n")
 
     def note(self, text: str) -> None:
-        """A line about a step that cannot be counted, if the whole takes long enough to show progress."""
+        """Prints a line about a step that cannot be counted, if the work takes long enough to show progress."""
         if self._shown:
             print(text, file=sys.stderr, flush=True)
 

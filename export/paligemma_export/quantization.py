@@ -26,7 +26,7 @@ def scale_dtype(encoding: str) -> torch.dtype:
 
 
 def storage(encoding: str, rows: int, columns: int) -> tuple[tuple[int, ...], torch.dtype, tuple[int, ...]]:
-    """Shape and dtype of `data` and shape of `scale`."""
+    """Returns shape and dtype of `data`, and the shape of `scale`."""
     if encoding in ("float32", "bfloat16"):
         return (rows, columns), getattr(torch, encoding), (0,)
     if encoding == "int8":
@@ -41,7 +41,7 @@ def storage(encoding: str, rows: int, columns: int) -> tuple[tuple[int, ...], to
 
 
 def encode(weight: Tensor, encoding: str) -> tuple[Tensor, Tensor]:
-    """weight f32 [n,K] -> (data, scale); rows are independent, so a matrix may be encoded in slabs of rows."""
+    """Returns (data, scale) of weight f32 [n,K]. Rows are independent, so that a matrix may be encoded in slabs."""
     if encoding in ("float32", "bfloat16"):
         return weight.to(getattr(torch, encoding)), torch.empty(0)
     if encoding == "int8":
@@ -59,7 +59,7 @@ def encode(weight: Tensor, encoding: str) -> tuple[Tensor, Tensor]:
 
 
 def _encode_int4(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """f32 [n,groups,INT4_GROUP] -> whole numbers in [-8,7] of the same shape, scale bf16 [n,groups]."""
+    """Returns whole numbers in [-8,7] of the shape of f32 [n,groups,INT4_GROUP], and their scale bf16 [n,groups]."""
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
     largest = torch.where(largest.abs() < _SMALLEST, torch.full_like(largest, _SMALLEST), largest)
     best: tuple[Tensor, Tensor, Tensor] | None = None
@@ -82,14 +82,14 @@ def _encode_int4(groups: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unpack_int4(data: Tensor) -> Tensor:
-    """uint8 [N,K/2] -> int8 [N,K] in [-8,7]."""
+    """Returns int8 [N,K] in [-8,7] of uint8 [N,K/2]."""
     low = (data & 15).to(torch.int8) - 8
     high = (data >> 4).to(torch.int8) - 8
     return torch.stack((low, high), -1).flatten(-2)
 
 
 def decode(data: Tensor, scale: Tensor) -> Tensor:
-    """The matrix as f32 [N,K]."""
+    """Returns the matrix as f32 [N,K]."""
     if data.dtype in (torch.float32, torch.bfloat16):
         return data.float()
     if data.dtype == torch.uint8:
@@ -99,7 +99,8 @@ def decode(data: Tensor, scale: Tensor) -> Tensor:
 
 
 def linear(x: Tensor, data: Tensor, scale: Tensor, aux: Tensor) -> Tensor:
-    """x f32 [M,K] times the transposed matrix -> f32 [M,N]. `aux` belongs to packed forms; canonical ones have none."""
+    """Returns x f32 [M,K] times the transposed matrix, f32 [M,N]. `aux` belongs to packed forms; canonical ones have
+    none."""
     if data.dtype in (torch.float32, torch.bfloat16):
         return x @ data.float().t()
     if data.dtype == torch.float8_e4m3fn:
@@ -120,5 +121,5 @@ def linear(x: Tensor, data: Tensor, scale: Tensor, aux: Tensor) -> Tensor:
 
 
 def _exact_product(left: Tensor, right: Tensor) -> Tensor:
-    """int8 [M,K] x int8 [N,K] -> f32 [M,N] of exact integers (float64 holds every int32 sum)."""
+    """Returns the exact integers int8 [M,K] x int8 [N,K] as f32 [M,N]. float64 holds every int32 sum."""
     return (left.double() @ right.double().t()).float()

@@ -19,7 +19,7 @@ from paligemma_export.scratch import Scratch
 from paligemma_export.source import slabs
 
 ATTENTION_LOGIT_STD = 40.0
-EMBEDDING_STD = 0.03  # at most; see embedding_std
+EMBEDDING_STD = 0.03  # an upper bound, see embedding_std
 FINAL_LOGIT_STD = 9.0
 EOS, EOS_FACTOR = 1, 1.6  # the end comes now and then, so that both ways to finish are seen
 
@@ -64,7 +64,7 @@ class RandomSource:
         return target
 
     def _distribution(self, name: str, shape: tuple[int, ...]) -> tuple[float, float]:
-        """Mean and standard deviation."""
+        """Returns mean and standard deviation."""
         numbers = self.architecture
         fan_in = math.prod(shape[1:])
         if name == "language_model.embed_tokens.weight":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A minimal step loop over a bundle's modules, one sequence at a time: greedy, paged, plain PyTorch."""
+"""Generates greedily with a bundle's modules in plain PyTorch, one sequence at a time, over a paged KV cache."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Runner:
 
     @classmethod
     def of_manifest(cls, decoder: nn.Module, content: dict[str, Any], **options: Any) -> Runner:
-        """For the decoder of the bundle whose manifest is `content`."""
+        """Makes a runner for the decoder of the bundle whose manifest is `content`."""
         numbers = content["architecture"]
         return cls(decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"], **options)
 
@@ -54,7 +54,7 @@ class Runner:
         return self._table[position // BLOCK] * BLOCK + position % BLOCK
 
     def prompt_arguments(self, image_rows: Tensor, text_ids: list[int], last_only: bool = True) -> tuple:
-        """The arguments of forward or trace for the prefill of one prompt that begins with all image rows."""
+        """Returns the arguments of forward or trace for the prefill of one prompt that begins with all image rows."""
         ids = [-(row + 1) for row in range(image_rows.size(0))] + text_ids
         count = len(ids)
         rows = int32([count - 1]) if last_only else int32([])
@@ -75,7 +75,7 @@ class Runner:
         )
 
     def step_arguments(self, image_rows: Tensor, token: int, position: int) -> tuple:
-        """The arguments of forward for one generated token."""
+        """Returns the arguments of forward for one generated token."""
         return (
             int32([token]),
             int32([position]),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Scratch:
-    """Allocates file-backed tensors below a directory; whoever made the directory removes it."""
+    """Allocates file-backed tensors below a directory. The caller that made the directory removes it."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -19,7 +19,7 @@ class Scratch:
         directory.mkdir(parents=True, exist_ok=True)
 
     def tensor(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """An uninitialised (zero) tensor of the shape; small ones live in memory."""
+        """Returns a zero tensor of the shape. Small tensors live in memory."""
         size = math.prod(shape)
         if size < 4096:
             return torch.zeros(shape, dtype=dtype)

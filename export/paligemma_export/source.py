@@ -27,7 +27,7 @@ class Source(Protocol):
 
 
 def slabs(rows: int, columns: int) -> Iterator[slice]:
-    """Row ranges of at most SLAB_BYTES in f32."""
+    """Yields row ranges of at most SLAB_BYTES in f32."""
     step = max(1, SLAB_BYTES // (4 * max(1, columns)))
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))
@@ -39,7 +39,8 @@ def check_shapes(
     where: str,
     spell: Callable[[str], str] = str,
 ) -> None:
-    """Compares name -> shape; `spell` turns a canonical name into the file's. Raises with the first few problems."""
+    """Raises ExportError with the first few names or shapes that differ. `spell` turns a canonical name into the
+    file's."""
     problems = [f"missing {spell(name)}" for name in expected if name not in found]
     problems += [f"unexpected {spell(name)}" for name in found if name not in expected]
     problems += [

@@ -6,10 +6,12 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
+from paligemma_export import manifest
 from paligemma_export.errors import ExportError
 
 LOC_COUNT, SEG_COUNT = 1024, 128
@@ -107,6 +109,14 @@ def load(data: bytes) -> sentencepiece.SentencePieceProcessor:
     return sentencepiece.SentencePieceProcessor(model_proto=data)
 
 
+def load_checked(data: bytes) -> sentencepiece.SentencePieceProcessor:
+    """Raises ExportError if the bytes are no sentencepiece model."""
+    try:
+        return load(data)
+    except Exception:  # sentencepiece raises bare RuntimeErrors of several texts
+        raise ExportError("tokenizer: not a sentencepiece model") from None
+
+
 def read(path: Path) -> bytes:
     """The bytes of a tokenizer.model, or an ExportError that says what to do."""
     try:
@@ -117,10 +127,7 @@ def read(path: Path) -> bytes:
 
 def inspect(data: bytes, vocab: int | None = None) -> TokenIds:
     """Finds the ids and checks what prompts and region parsing rely on."""
-    try:
-        processor = load(data)
-    except Exception:  # sentencepiece raises bare RuntimeErrors of several texts
-        raise ExportError("tokenizer: not a sentencepiece model") from None
+    processor = load_checked(data)
     problems = []
 
     def expect(what: str, found: object, wanted: object) -> None:
@@ -138,7 +145,7 @@ def inspect(data: bytes, vocab: int | None = None) -> TokenIds:
         expect("the number of pieces", processor.get_piece_size(), vocab)
     newline = processor.encode("\n")
     expect("the number of tokens of a newline", len(newline), 1)
-    if processor.get_piece_size() == _REAL_PIECES:  # then rows of the table have their published meaning
+    if processor.get_piece_size() >= _REAL_PIECES:  # then rows of the table have their published meaning
         expect("<loc0000>", loc, _REAL_LOC)
         expect("<seg000>", seg, _REAL_SEG)
         expect("the newline", newline[0], _REAL_NEWLINE)
@@ -150,6 +157,21 @@ def inspect(data: bytes, vocab: int | None = None) -> TokenIds:
     if problems:
         raise ExportError("tokenizer: " + "; ".join(problems[:3]))
     return TokenIds(newline=newline[0], loc_first=loc, seg_first=seg, vocab=processor.get_piece_size())
+
+
+def check_templates(data: bytes, methods: dict[str, Any]) -> None:
+    """Special pieces that prompts spell must be pieces that sentencepiece finds in text."""
+    processor = load(data)
+    for name, method in methods.items():
+        for text in manifest.templates({name: method}):
+            for spelling in manifest.special_spellings(text):
+                if spelling in ("<bos>", "<eos>", "<pad>", "<image>"):
+                    raise ExportError(
+                        f"methods.{name}: {spelling} in {text!r}: leave it out, the server writes <bos> and the images "
+                        "itself, and no prompt holds the others"
+                    )
+                if len(processor.encode(spelling)) != 1:
+                    raise ExportError(f"methods.{name}: {spelling} in {text!r} is no token of this tokenizer")
 
 
 def train(vocab: int) -> bytes:

@@ -41,7 +41,9 @@ def change(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     [
         ("name", None, "name: missing"),
         ("name", "Bad Name", "not a lower-case label"),
-        ("format", 2, "newer"),
+        ("format", 3, "newer"),
+        ("format", 0, "format: 0 is not 1 to 2"),
+        ("limits/max_output_tokens", 4097, "limits.max_output_tokens: 4097 is above 4096"),
         ("image/size", "224", "image.size: wrong type"),
         ("image/tokens", 10, "image.tokens"),
         ("architecture/windows", [0], "architecture.windows"),
