@@ -123,7 +123,7 @@ def of_other_widths(tensors: Tensors) -> Tensors:
         (without_b, ["lora_A alone"]),
         (of_embeddings, ["lora_embedding_A", "all that is merged"]),
         (of_another_model, ["layers.9", "another model"]),
-        (of_other_widths, ["not [96, 64]"]),
+        (of_other_widths, ["of rank 4 and 4, not ["]),
         (lambda _: {}, ["no LoRA matrices"]),
     ],
 )
