@@ -44,11 +44,11 @@ void BM_DecodeStep(benchmark::State& state) {
       state.PauseTiming();
       for (int i = 0; i < num_sequences; ++i) scheduler->Add(MakeSequence(next_id++), now);
       const Batch prefill = scheduler->Schedule(now).batch;
-      scheduler->Commit(prefill, TokensFor(prefill));
+      scheduler->Commit(prefill.step, TokensFor(prefill));
       state.ResumeTiming();
     }
     Scheduler::Decision decision = scheduler->Schedule(now);
-    benchmark::DoNotOptimize(scheduler->Commit(decision.batch, TokensFor(decision.batch)));
+    benchmark::DoNotOptimize(scheduler->Commit(decision.batch.step, TokensFor(decision.batch)));
   }
 }
 BENCHMARK(BM_DecodeStep)->Arg(1)->Arg(16)->Arg(64)->Arg(256)->Unit(benchmark::kMicrosecond);

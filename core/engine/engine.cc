@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/request/endings.h"
@@ -88,24 +90,17 @@ bool Engine::WaitForWork() {
 
 void Engine::Step() {
   TakeInbox();
-  bool planned = true;
-  while (planned && static_cast<int>(in_flight_.size()) < runner_->depth()) {
-    Scheduler::Decision decision = scheduler_.Schedule(clock_->Now());
-    if (decision.num_preempted > 0 && observer_ != nullptr) {
-      observer_->OnPreemptions(decision.num_preempted);
-    }
-    Deliver(std::move(decision.events));
-    planned = !decision.batch.empty();
-    if (planned) {
-      Start(std::move(decision.batch));
-    } else {
-      wake_up_ = decision.wake_up;
-    }
+  while (static_cast<int>(in_flight_.size()) < runner_->depth()) {
+    Batch batch = Plan();
+    idle_ = batch.empty() && in_flight_.empty();
+    if (batch.empty()) break;
+    Start(std::move(batch));
   }
-  idle_ = !planned && in_flight_.empty();
-  Publish();
-  if (!in_flight_.empty()) FinishOldest();
-  Publish();
+  Deliver();
+  if (in_flight_.empty()) return;
+  StatusOr<StepResult> result = runner_->Finish();
+  Commit(std::move(result));
+  Deliver();
 }
 
 void Engine::TakeInbox() {
@@ -116,64 +111,78 @@ void Engine::TakeInbox() {
   }
   const TimePoint now = clock_->Now();
   for (auto& sequence : inbox.added) scheduler_.Add(std::move(sequence), now);
-  std::vector<StepEvent> events;
   for (const SequenceId id : inbox.cancelled) {
-    if (auto event = scheduler_.Cancel(id)) events.push_back(*std::move(event));
+    if (auto event = scheduler_.Cancel(id)) events_.push_back(*std::move(event));
   }
   for (const auto& [id, reason] : inbox.finished) {
-    if (auto event = scheduler_.Finish(id, reason)) events.push_back(*std::move(event));
+    if (auto event = scheduler_.Finish(id, reason)) events_.push_back(*std::move(event));
   }
-  Deliver(std::move(events));
+}
+
+// Returns the next step, which is empty when there is nothing to run now.
+Batch Engine::Plan() {
+  Scheduler::Decision decision = scheduler_.Schedule(clock_->Now());
+  ObservePreemptions(decision.num_preempted);
+  Add(std::move(decision.events));
+  wake_up_ = decision.wake_up;
+  return std::move(decision.batch);
 }
 
 void Engine::Start(Batch batch) {
   in_flight_.push_back(std::move(batch));
   const Status status = runner_->Start(in_flight_.back());
   if (status.ok()) return;
-  const Batch refused = std::move(in_flight_.back());
+  const StepId step = in_flight_.back().step;
   in_flight_.pop_back();
-  if (!Retry(refused, /*started=*/false)) Deliver(scheduler_.FailUnstarted(refused, status));
+  Fail(step, status);
 }
 
-void Engine::FinishOldest() {
-  StatusOr<StepResult> result = runner_->Finish();
+// Books the end of the oldest step.
+void Engine::Commit(StatusOr<StepResult> result) {
   const Batch batch = std::move(in_flight_.front());
   in_flight_.pop_front();
   last_progress_ = clock_->Now().time_since_epoch().count();
   if (!result.ok()) {
-    Fail(batch, result.status());
+    Fail(batch.step, result.status());
     return;
   }
-  if (observer_ != nullptr) {
-    StepStats stats;
-    stats.prefill = batch.rows.front().prefill;
-    stats.num_rows = static_cast<int>(batch.rows.size());
-    stats.num_tokens = batch.num_tokens;
-    stats.num_images = batch.num_images;
-    for (const StepOutput& output : result->outputs) {
-      stats.num_cached_images += output.num_cached_images;
-    }
-    stats.vision = result->vision;
-    stats.model = result->model;
-    observer_->OnStep(stats);
-  }
-  Deliver(scheduler_.Commit(batch, std::move(result).value()));
+  ObserveStep(batch, *result);
+  Add(scheduler_.Commit(batch.step, std::move(result).value()));
 }
 
-void Engine::Fail(const Batch& batch, const Status& status) {
-  if (!Retry(batch, /*started=*/true)) Deliver(scheduler_.Fail(batch, status));
+void Engine::Fail(StepId step, const Status& status) {
+  Scheduler::Failure failure = scheduler_.Fail(step, status);
+  ObservePreemptions(failure.num_retried);
+  Add(std::move(failure.events));
 }
 
-bool Engine::Retry(const Batch& batch, bool started) {
-  if (!scheduler_.Retry(batch, started)) return false;
-  if (observer_ != nullptr) observer_->OnPreemptions(static_cast<int>(batch.rows.size()));
-  return true;
+void Engine::Add(std::vector<StepEvent> events) {
+  std::move(events.begin(), events.end(), std::back_inserter(events_));
 }
 
-void Engine::Deliver(std::vector<StepEvent> events) {
-  // First, so that who hears of an end finds its blocks free.
+void Engine::Deliver() {
+  // First, so that whoever hears of an end finds its blocks free.
   Publish();
-  if (!events.empty()) receiver_->OnEvents(std::move(events), clock_->Now());
+  if (!events_.empty()) receiver_->OnEvents(std::exchange(events_, {}), clock_->Now());
+}
+
+void Engine::ObservePreemptions(int count) {
+  if (count > 0 && observer_ != nullptr) observer_->OnPreemptions(count);
+}
+
+void Engine::ObserveStep(const Batch& batch, const StepResult& result) {
+  if (observer_ == nullptr) return;
+  StepStats stats;
+  stats.prefill = batch.rows.front().prefill;
+  stats.num_rows = static_cast<int>(batch.rows.size());
+  stats.num_tokens = batch.num_tokens;
+  stats.num_images = batch.num_images;
+  for (const StepOutput& output : result.outputs) {
+    stats.num_cached_images += output.num_cached_images;
+  }
+  stats.vision = result.vision;
+  stats.model = result.model;
+  observer_->OnStep(stats);
 }
 
 void Engine::Publish() {
@@ -185,8 +194,9 @@ void Engine::Publish() {
 
 void Engine::EndAll() {
   TakeInbox();
-  while (!in_flight_.empty()) FinishOldest();
-  Deliver(scheduler_.EndAll(DrainingStatus()));
+  while (!in_flight_.empty()) Commit(runner_->Finish());
+  Add(scheduler_.EndAll(DrainingStatus()));
+  Deliver();
 }
 
 }  // namespace paligemma

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs one replica of the model on one device, on one thread that it owns.
 //
-// Each round of the loop: take the inbox, schedule, start the step, finish the oldest, commit,
-// deliver. Steps are committed in the order in which they were started; up to ModelRunner::depth()
-// are in flight.
+// Each round of the loop takes the inbox, plans, starts the planned steps, finishes the oldest one,
+// commits it, and delivers. Steps are committed in the order in which they were started; up to
+// ModelRunner::depth() are in flight.
 //
 // Thread safety: public methods are thread safe. Members guarded by mutex_ are shared with callers;
 // those of the engine thread need no lock.
@@ -86,11 +86,14 @@ class Engine {
   bool WaitForWork() PG_LOCKS_EXCLUDED(mutex_);
   void Step();
   void TakeInbox() PG_LOCKS_EXCLUDED(mutex_);
+  Batch Plan();
   void Start(Batch batch);
-  void FinishOldest();
-  void Fail(const Batch& batch, const Status& status);
-  bool Retry(const Batch& batch, bool started);
-  void Deliver(std::vector<StepEvent> events);
+  void Commit(StatusOr<StepResult> result);
+  void Fail(StepId step, const Status& status);
+  void Add(std::vector<StepEvent> events);
+  void Deliver();
+  void ObservePreemptions(int count);
+  void ObserveStep(const Batch& batch, const StepResult& result);
   void Publish();
   void EndAll();
 
@@ -102,8 +105,9 @@ class Engine {
   std::unique_ptr<ModelRunner> runner_;
   KvCacheManager kv_;
   Scheduler scheduler_;
-  std::deque<Batch> in_flight_;  // oldest first; elements keep their address
-  bool idle_ = true;             // nothing to start and nothing in flight
+  std::deque<Batch> in_flight_;    // oldest first; elements keep their address
+  std::vector<StepEvent> events_;  // not delivered yet
+  bool idle_ = true;               // nothing to start and nothing in flight
   TimePoint wake_up_ = kNoDeadline;
 
   // Written by the engine thread, read by all.

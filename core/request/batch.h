@@ -3,6 +3,7 @@
 #ifndef CORE_REQUEST_BATCH_H_
 #define CORE_REQUEST_BATCH_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "core/base/types.h"
@@ -31,7 +32,11 @@ struct BatchRow {
   std::vector<BlockId> block_table;  // covers the prefix and all cached rows
 };
 
+// Names a planned step in the books of scheduler and engine. Never reused; 0 names none.
+using StepId = std::uint64_t;
+
 struct Batch {
+  StepId step = 0;
   std::vector<BatchRow> rows;  // prefill rows first
   int num_tokens = 0;          // query tokens, over all rows
   int num_images = 0;          // images to show the encoder, cached ones included

@@ -44,7 +44,7 @@ Scheduler::Decision Scheduler::Schedule(TimePoint now) {
   prefill = !decision.batch.empty();
   if (!prefill) PlanDecode(&decision.batch, &decision.num_preempted);
   if (!decision.batch.empty()) {
-    Record(decision.batch, prefill);
+    Record(prefill, &decision.batch);
     last_was_prefill_ = prefill;
   }
   if (!expiries_.empty()) decision.wake_up = std::min(decision.wake_up, expiries_.begin()->first);
@@ -151,20 +151,11 @@ bool Scheduler::ReserveDecode(Entry* entry, int* num_preempted) {
     Entry* const victim = running_.rbegin()->second;
     const bool itself = victim == entry;
     PG_CHECK(!itself || running_.size() > 1) << "blocks are lost";
-    Preempt(victim);
+    WaitAgain(victim);
     ++*num_preempted;
     if (itself) return false;
   }
   return true;
-}
-
-// REQUIRES: no step is in flight.
-void Scheduler::Preempt(Entry* entry) {
-  kv_->Release(entry->key.second);
-  running_.erase(entry->key);
-  waiting_.emplace(entry->key, entry);
-  entry->state = State::kWaiting;
-  ++entry->epoch;
 }
 
 void Scheduler::AddRow(Entry* entry, BatchRow row, Batch* batch) {
@@ -173,18 +164,20 @@ void Scheduler::AddRow(Entry* entry, BatchRow row, Batch* batch) {
   batch->rows.push_back(std::move(row));
 }
 
-void Scheduler::Record(const Batch& batch, bool prefill) {
+void Scheduler::Record(bool prefill, Batch* batch) {
   if (!in_flight_.empty()) {
     for (const Row& row : in_flight_.back().rows) row.entry->newest_row = -1;
   }
+  batch->step = ++last_step_;
   Step step;
+  step.id = batch->step;
   step.prefill = prefill;
-  step.rows.reserve(batch.rows.size());
-  for (const BatchRow& row : batch.rows) {
+  step.rows.reserve(batch->rows.size());
+  for (const BatchRow& row : batch->rows) {
     Entry* const entry = entries_.at(row.sequence->id).get();
     entry->newest_row = static_cast<int>(step.rows.size());
     ++entry->in_flight;
-    step.rows.push_back({entry, entry->epoch});
+    step.rows.push_back({entry, entry->epoch, row.output_index});
   }
   in_flight_.push_back(std::move(step));
   PG_CHECK(in_flight_.size() <= 2) << "more than two steps in flight";

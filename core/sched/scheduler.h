@@ -54,23 +54,21 @@ class Scheduler {
   // REQUIRES: FitsEver(), max_tokens > 0, an id that was never used.
   void Add(std::unique_ptr<Sequence> sequence, TimePoint now);
 
-  // Plans a step. A batch that is not empty must be given to Commit, Fail or Retry.
+  // Plans a step. Each batch that is not empty must be given to Commit() or Fail() by its StepId.
   Decision Schedule(TimePoint now);
 
-  // Each appends one token to each sequence of the oldest planned step, ends those that are
-  // complete, and returns what to tell. REQUIRES: one output per row.
-  std::vector<StepEvent> Commit(const Batch& batch, StepResult result);
+  // Appends one token to each sequence of the step, ends those that are complete, and returns what
+  // to tell. REQUIRES: the oldest planned step; one output per row.
+  std::vector<StepEvent> Commit(StepId step, StepResult result);
 
-  // The oldest planned step failed: ends its sequences with `status`.
-  std::vector<StepEvent> Fail(const Batch& batch, const Status& status);
-
-  // The newest (`started` false) or oldest planned step failed, and nobody knows for whose sake:
-  // its sequences go back to waiting, to be prefilled again half as many at a time, until what is
-  // to blame fails alone. Returns false, and does nothing, for a step of a single row.
-  bool Retry(const Batch& batch, bool started);
-
-  // The newest planned step could not be started: as Fail.
-  std::vector<StepEvent> FailUnstarted(const Batch& batch, const Status& status);
+  struct Failure {
+    std::vector<StepEvent> events;  // sequences that ended
+    int num_retried = 0;            // sequences that wait again
+  };
+  // Handles a failed step whose culprit is unknown. Its sequences return to the waiting queue and
+  // are prefilled in batches of half the size until the faulty one fails alone; that one ends with
+  // `status`. REQUIRES: the oldest planned step, or the newest, which was not started.
+  Failure Fail(StepId step, const Status& status);
 
   // End a sequence in any state; nothing when it is unknown or ended already.
   std::optional<StepEvent> Cancel(SequenceId id);
@@ -107,8 +105,10 @@ class Scheduler {
   struct Row {
     Entry* entry;
     int epoch;
+    int output_index;
   };
   struct Step {
+    StepId id = 0;
     std::vector<Row> rows;
     bool prefill = false;
   };
@@ -121,21 +121,19 @@ class Scheduler {
   bool CanDecode(const Entry& entry) const;
   // Returns false when `entry` itself was preempted, or must wait for steps in flight.
   bool ReserveDecode(Entry* entry, int* num_preempted);
-  void Preempt(Entry* entry);
   void AddRow(Entry* entry, BatchRow row, Batch* batch);
-  void Record(const Batch& batch, bool prefill);
-  Step TakeNewest();
+  void Record(bool prefill, Batch* batch);
+  Step TakeStep(StepId id);
 
   // Takes a step's rows off the books; calls `visit` with each that still counts.
   template <typename Visitor>
   void Close(Step step, Visitor visit);
-  StepEvent CommitRow(Entry* entry, const Batch& batch, const StepResult& result, StepOutput output,
-                      int row);
+  StepEvent CommitRow(Entry* entry, int output_index, const StepResult& result, StepOutput output);
+  void WaitAgain(Entry* entry);
   StepEvent End(Entry* entry, Status status, FinishReason reason);
   StepEvent EndLate(Entry* entry, TimePoint now);
   void Reap(Entry* entry);
   std::string_view Phase(const Entry& entry) const;
-  std::vector<StepEvent> FailStep(Step step, const Status& status);
 
   const SchedulerOptions options_;
   KvCacheManager* const kv_;
@@ -144,8 +142,9 @@ class Scheduler {
   std::map<Key, Entry*> waiting_, running_;              // first served first
   std::set<std::pair<TimePoint, SequenceId>> expiries_;  // of those that have one
   std::deque<Step> in_flight_;                           // oldest first
+  StepId last_step_ = 0;
   bool last_was_prefill_ = false;
-  int max_prefill_rows_;  // lowered by Retry, until a prefill succeeds
+  int max_prefill_rows_;  // lowered by Fail(), until a prefill succeeds
 };
 
 }  // namespace paligemma

@@ -19,30 +19,30 @@ void Scheduler::Close(Step step, Visitor visit) {
     if (entry->in_flight == 0) entry->newest_row = -1;
     const bool counts = entry->state == State::kRunning && step.rows[i].epoch == entry->epoch;
     if (counts) {
-      visit(entry, static_cast<int>(i));
+      visit(entry, step.rows[i].output_index, static_cast<int>(i));
     } else if (entry->in_flight == 0) {
       Reap(entry);
     }
   }
 }
 
-std::vector<StepEvent> Scheduler::Commit(const Batch& batch, StepResult result) {
-  PG_CHECK(!in_flight_.empty() && in_flight_.front().rows.size() == batch.rows.size())
-      << "a step is committed out of order";
-  PG_CHECK(result.outputs.size() == batch.rows.size()) << "outputs and rows differ in number";
-  Step step = std::move(in_flight_.front());
-  in_flight_.pop_front();
+std::vector<StepEvent> Scheduler::Commit(StepId id, StepResult result) {
+  PG_CHECK(!in_flight_.empty() && in_flight_.front().id == id)
+      << "step " << id << " is committed out of order";
+  Step step = TakeStep(id);
+  PG_CHECK(result.outputs.size() == step.rows.size()) << "outputs and rows differ in number";
   if (step.prefill) max_prefill_rows_ = std::numeric_limits<int>::max();
   std::vector<StepEvent> events;
   events.reserve(step.rows.size());
-  Close(std::move(step), [&](Entry* entry, int row) {
-    events.push_back(CommitRow(entry, batch, result, std::move(result.outputs[row]), row));
+  Close(std::move(step), [&](Entry* entry, int output_index, int row) {
+    events.push_back(CommitRow(entry, output_index, result,
+                               std::move(result.outputs[static_cast<std::size_t>(row)])));
   });
   return events;
 }
 
-StepEvent Scheduler::CommitRow(Entry* entry, const Batch& batch, const StepResult& result,
-                               StepOutput output, int row) {
+StepEvent Scheduler::CommitRow(Entry* entry, int output_index, const StepResult& result,
+                               StepOutput output) {
   if (output.numeric_fault) {
     return End(entry,
                Status(StatusCode::kInternal, Reason::kNumericFault,
@@ -50,8 +50,7 @@ StepEvent Scheduler::CommitRow(Entry* entry, const Batch& batch, const StepResul
                FinishReason::kNone);
   }
   Sequence& sequence = *entry->sequence;
-  PG_CHECK(batch.rows[row].output_index == entry->num_output())
-      << "sequence " << sequence.id << " skips a token";
+  PG_CHECK(output_index == entry->num_output()) << "sequence " << sequence.id << " skips a token";
   sequence.output.push_back(output.token);
   const FinishReason reason = CheckStop(sequence);
   const bool first = entry->num_output() == 1;
@@ -72,60 +71,50 @@ StepEvent Scheduler::CommitRow(Entry* entry, const Batch& batch, const StepResul
   return event;
 }
 
-std::vector<StepEvent> Scheduler::FailStep(Step step, const Status& status) {
-  std::vector<StepEvent> events;
-  Close(std::move(step),
-        [&](Entry* entry, int) { events.push_back(End(entry, status, FinishReason::kNone)); });
-  return events;
+Scheduler::Failure Scheduler::Fail(StepId id, const Status& status) {
+  Step step = TakeStep(id);
+  const bool retry = step.rows.size() > 1;
+  Failure failure;
+  if (retry) {
+    max_prefill_rows_ = static_cast<int>(step.rows.size()) / 2;
+    last_was_prefill_ = false;
+    failure.num_retried = static_cast<int>(step.rows.size());
+  }
+  Close(std::move(step), [&](Entry* entry, int, int) {
+    if (retry) {
+      WaitAgain(entry);
+    } else {
+      failure.events.push_back(End(entry, status, FinishReason::kNone));
+    }
+  });
+  return failure;
 }
 
-std::vector<StepEvent> Scheduler::Fail(const Batch& batch, const Status& status) {
-  PG_CHECK(!in_flight_.empty() && in_flight_.front().rows.size() == batch.rows.size())
-      << "a step fails out of order";
-  Step step = std::move(in_flight_.front());
-  in_flight_.pop_front();
-  return FailStep(std::move(step), status);
-}
-
-std::vector<StepEvent> Scheduler::FailUnstarted(const Batch& batch, const Status& status) {
-  PG_CHECK(!in_flight_.empty() && in_flight_.back().rows.size() == batch.rows.size())
-      << "a step fails that was not the newest";
-  return FailStep(TakeNewest(), status);
-}
-
-// The step before becomes the newest again: look-ahead rows refer to its rows.
-Scheduler::Step Scheduler::TakeNewest() {
+// Takes the oldest step or the newest off the books. When it is the newest, the step before becomes
+// the newest again: look-ahead rows refer to its rows.
+Scheduler::Step Scheduler::TakeStep(StepId id) {
+  PG_CHECK(!in_flight_.empty()) << "step " << id << " is not in flight";
+  if (in_flight_.front().id == id) {
+    Step step = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    return step;
+  }
+  PG_CHECK(in_flight_.back().id == id) << "step " << id << " is neither oldest nor newest";
   Step step = std::move(in_flight_.back());
   in_flight_.pop_back();
-  if (in_flight_.empty()) return step;
   for (std::size_t i = 0; i < in_flight_.back().rows.size(); ++i) {
     in_flight_.back().rows[i].entry->newest_row = static_cast<int>(i);
   }
   return step;
 }
 
-bool Scheduler::Retry(const Batch& batch, bool started) {
-  PG_CHECK(!in_flight_.empty()) << "no step to retry";
-  const Step& planned = started ? in_flight_.front() : in_flight_.back();
-  PG_CHECK(planned.rows.size() == batch.rows.size()) << "a step is retried out of order";
-  if (planned.rows.size() < 2) return false;
-  max_prefill_rows_ = static_cast<int>(planned.rows.size()) / 2;
-  Step step;
-  if (started) {
-    step = std::move(in_flight_.front());
-    in_flight_.pop_front();
-  } else {
-    step = TakeNewest();
-  }
-  Close(std::move(step), [&](Entry* entry, int) {
-    running_.erase(entry->key);
-    waiting_.emplace(entry->key, entry);
-    entry->state = State::kWaiting;
-    ++entry->epoch;
-    if (entry->in_flight == 0) kv_->Release(entry->key.second);
-  });
-  last_was_prefill_ = false;
-  return true;
+// Sends a running sequence back to the waiting ones; rows of it that are in flight are void.
+void Scheduler::WaitAgain(Entry* entry) {
+  running_.erase(entry->key);
+  waiting_.emplace(entry->key, entry);
+  entry->state = State::kWaiting;
+  ++entry->epoch;
+  if (entry->in_flight == 0) kv_->Release(entry->key.second);
 }
 
 std::string_view Scheduler::Phase(const Entry& entry) const {

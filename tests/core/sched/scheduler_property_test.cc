@@ -73,9 +73,7 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
       if (!planned) break;
       EXPECT_TRUE(decision.batch.rows.size() == 1 || decision.batch.num_tokens <= 40);
       if (faults && Pick(0, 30) == 0) {  // the step cannot be started
-        if (!scheduler_.Retry(decision.batch, false)) {
-          Take(scheduler_.FailUnstarted(decision.batch, InternalError("injected")));
-        }
+        Take(scheduler_.Fail(decision.batch.step, InternalError("injected")).events);
         continue;
       }
       in_flight_.push_back(std::move(decision.batch));
@@ -88,9 +86,9 @@ class SchedulerPropertyTest : public ::testing::TestWithParam<std::tuple<int, in
     StatusOr<StepResult> result = model_.Finish();
     ASSERT_TRUE(result.ok());
     if (faults && Pick(0, 30) == 0) {
-      if (!scheduler_.Retry(batch, true)) Take(scheduler_.Fail(batch, InternalError("injected")));
+      Take(scheduler_.Fail(batch.step, InternalError("injected")).events);
     } else {
-      Take(scheduler_.Commit(batch, std::move(result).value()));
+      Take(scheduler_.Commit(batch.step, std::move(result).value()));
     }
     scheduler_.CheckInvariants();
   }

@@ -54,7 +54,7 @@ class SchedulerTest : public ::testing::Test {
     StepResult result;
     result.outputs.resize(ids.size());
     for (StepOutput& output : result.outputs) output.token = kWord;
-    scheduler_->Commit(decision.batch, std::move(result));
+    scheduler_->Commit(decision.batch.step, std::move(result));
     scheduler_->CheckInvariants();
     return ids;
   }
