@@ -24,7 +24,7 @@ DispatcherOptions DispatcherOptionsOf(const ServedBundle::Options& options,
                                       const Manifest& manifest) {
   DispatcherOptions dispatcher;
   dispatcher.num_preprocess_threads = 1;
-  dispatcher.tokens_per_image = manifest.image.tokens;
+  dispatcher.admission.tokens_per_image = manifest.image.tokens;
   dispatcher.scheduler.max_running = options.max_running;
   return dispatcher;
 }

@@ -60,16 +60,16 @@ DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest
                                       int num_threads) {
   DispatcherOptions options;
   options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8);
-  options.max_queued = static_cast<int>(config.max_queued);
+  options.admission.max_queued = static_cast<int>(config.max_queued);
   // A prompt's text is short beside its picture.
   constexpr std::int64_t kTextTokens = 64;
-  options.max_queued_tokens = config.max_queued_tokens > 0
-                                  ? config.max_queued_tokens
-                                  : config.max_queued * (manifest.image.tokens + kTextTokens);
-  options.max_queued_bytes = config.max_queued_bytes;
+  options.admission.max_queued_tokens =
+      config.max_queued_tokens > 0 ? config.max_queued_tokens
+                                   : config.max_queued * (manifest.image.tokens + kTextTokens);
+  options.admission.max_queued_bytes = config.max_queued_bytes;
   options.num_postprocess_threads = std::clamp(num_threads / 2, 1, 4);
   options.max_mask_pixels = config.max_mask_pixels;
-  options.tokens_per_image = manifest.image.tokens;
+  options.admission.tokens_per_image = manifest.image.tokens;
   options.scheduler.max_running = static_cast<int>(config.max_running);
   options.scheduler.max_batch_tokens = static_cast<int>(config.max_batch_tokens);
   options.scheduler.max_vision_batch = static_cast<int>(config.max_vision_batch);

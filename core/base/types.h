@@ -9,7 +9,8 @@ namespace paligemma {
 
 using TokenId = std::int32_t;
 using BlockId = std::int32_t;
-using SequenceId = std::uint64_t;  // never reused within a process; 0 names none
+using RequestId = std::uint64_t;   // never reused within a process; 0 names none
+using SequenceId = std::uint64_t;  // likewise
 
 inline constexpr SequenceId kNoSequence = 0;
 

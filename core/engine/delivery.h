@@ -32,8 +32,6 @@
 
 namespace paligemma {
 
-using RequestId = std::uint64_t;  // never reused within a process; 0 names none
-
 // A request whose sequences are about to be submitted.
 struct DeliveryRequest {
   struct Output {

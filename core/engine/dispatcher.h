@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's front: admits requests, prepares them on its own threads, hands their sequences to
-// the engine and ends each of them exactly once.
+// The engine's front and the table of live requests: admits requests, has them prepared, hands
+// their sequences to the engine, and ends each request exactly once.
 //
-//   Submit -> preprocessing pool -> Engine -> Delivery -> ResponseSink
+//   Submit -> Admission -> PreprocessPool -> Engine -> Delivery -> ResponseSink
 //
 // It can be built before the model is there: until Start() requests are refused with MODEL_LOADING,
 // so that ports may be bound first.
@@ -14,9 +14,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -25,10 +23,13 @@
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
+#include "core/engine/admission.h"
 #include "core/engine/delivery.h"
 #include "core/engine/engine.h"
 #include "core/engine/load_estimator.h"
+#include "core/engine/preprocess_pool.h"
 #include "core/engine/preprocessor.h"
+#include "core/engine/sequence_factory.h"
 #include "core/model/model_runner.h"
 #include "core/request/cancellation.h"
 #include "core/request/engine_observer.h"
@@ -38,16 +39,10 @@
 namespace paligemma {
 
 struct DispatcherOptions {
+  AdmissionOptions admission;
   int num_preprocess_threads = 2;
   int num_postprocess_threads = 2;                // render masks
   std::int64_t max_mask_pixels = kMaxMaskPixels;  // of one request
-  // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED.
-  int max_queued = 256;
-  // The same in estimated prefill tokens, and in bytes of images and text. 0: no bound. A request
-  // that is alone is never refused by these two.
-  std::int64_t max_queued_tokens = 0;
-  std::int64_t max_queued_bytes = std::int64_t{1} << 30;
-  int tokens_per_image = 0;  // for that estimate
   SchedulerOptions scheduler;
 };
 
@@ -115,61 +110,54 @@ class Dispatcher {
   TimePoint LastProgress() const PG_LOCKS_EXCLUDED(mutex_);
 
  private:
-  enum class Stage { kQueued, kPreprocessing, kSubmitted };
-
-  struct Cost {
-    PrefixWork prefix;
-    std::int64_t bytes = 0;
-  };
+  // How far a request is. Its sink belongs to the table while it waits, to the preprocessing thread
+  // while it is prepared, and to delivery from then on.
+  enum class Stage { kWaiting, kPreparing, kSubmitted };
 
   // One accepted request, until it ended.
-  struct Entry {
-    Stage stage = Stage::kQueued;
-    Request request;                     // moved out when preprocessing begins
-    std::shared_ptr<ResponseSink> sink;  // moved to Delivery, with it the duty to call OnDone
+  struct Live {
+    Stage stage = Stage::kWaiting;
+    Request request;                     // moved out when preparing begins
+    std::shared_ptr<ResponseSink> sink;  // with it goes the duty to call OnDone
     std::vector<SequenceId> sequences;   // with kSubmitted
     std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
-    Cost cost;  // its share of the queue's bounds
-    Priority priority = Priority::kNormal;
-    bool counts_as_queued = true;
+    Admission::Share share;
+    bool is_queued = true;  // its share is booked
   };
 
-  Cost Estimate(const Request& request) const;
-  Status CheckAdmission(const Cost& cost, const Request& request) const PG_REQUIRES(mutex_);
-  Status CheckQueue(const Cost& cost) const PG_REQUIRES(mutex_);
-  Status CheckSpeed(const Cost& cost, const Request& request, Duration left) const
-      PG_REQUIRES(mutex_);
-  Status Overloaded(const std::string& what) const PG_REQUIRES(mutex_);
-  void LeaveQueue(Entry* entry) PG_REQUIRES(mutex_);
+  // What a preprocessing thread works on.
+  struct Job {
+    RequestId id = 0;
+    Request request;
+    std::shared_ptr<ResponseSink> sink;
+    std::shared_ptr<Cancellation> cancellation;
+  };
 
-  void PreprocessLoop() PG_LOCKS_EXCLUDED(mutex_);
-  void Preprocess(RequestId id, Request request, std::shared_ptr<ResponseSink> sink,
-                  std::shared_ptr<Cancellation> cancellation) PG_LOCKS_EXCLUDED(mutex_);
+  // On a preprocessing thread.
+  void Preprocess(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
+  bool TakeJob(RequestId id, Job* job) PG_LOCKS_EXCLUDED(mutex_);
+  StatusOr<PreparedSequences> Prepare(Job* job);
   void Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> sequences)
       PG_LOCKS_EXCLUDED(mutex_);
-  void StopPreprocessing() PG_LOCKS_EXCLUDED(mutex_);
 
-  // From the delivery thread.
+  void LeaveQueue(Live* live) PG_REQUIRES(mutex_);
+
+  // From delivery's threads.
   void OnFirstToken(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
   void OnEnded(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
 
   const DispatcherOptions options_;
-  LoadEstimator load_;  // between the engine and who observes it
+  LoadEstimator load_;  // between the engine and its observer
   const Clock* const clock_;
   std::atomic<SequenceId> next_sequence_{1};
 
   mutable Mutex mutex_;
-  CondVar work_;   // of the preprocessing threads
-  CondVar ended_;  // of Drain: a request ended
-  std::unordered_map<RequestId, Entry> entries_ PG_GUARDED_BY(mutex_);
-  std::deque<RequestId> queue_ PG_GUARDED_BY(mutex_);  // may name requests that have ended
+  CondVar ended_;  // a request ended
+  Admission admission_ PG_GUARDED_BY(mutex_);
+  std::unordered_map<RequestId, Live> live_ PG_GUARDED_BY(mutex_);
   RequestId next_request_ PG_GUARDED_BY(mutex_) = 1;
-  int num_queued_ PG_GUARDED_BY(mutex_) = 0;
-  PrefixWork queued_[3] PG_GUARDED_BY(mutex_);  // by priority
-  std::int64_t queued_bytes_ PG_GUARDED_BY(mutex_) = 0;
   bool started_ PG_GUARDED_BY(mutex_) = false;
   bool draining_ PG_GUARDED_BY(mutex_) = false;
-  bool stopping_ PG_GUARDED_BY(mutex_) = false;
 
   // Set by Start() before started_ and then left alone; each outlives the next.
   std::unique_ptr<Preprocessor> preprocessor_;
@@ -177,7 +165,7 @@ class Dispatcher {
   std::unique_ptr<MaskDecoder> mask_decoder_;
   std::unique_ptr<Delivery> delivery_;
   std::unique_ptr<Engine> engine_;
-  std::vector<std::thread> threads_;
+  std::unique_ptr<PreprocessPool> preprocessing_;
 };
 
 }  // namespace paligemma

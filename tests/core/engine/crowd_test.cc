@@ -67,7 +67,7 @@ void Client(Dispatcher* dispatcher, int seed, std::atomic<int>* right) {
 
 TEST_P(CrowdTest, EveryRequestEndsOnceWithTheRightAnswerOrTheRightCode) {
   DispatcherOptions options;
-  options.max_queued = 24;
+  options.admission.max_queued = 24;
   options.scheduler.max_running = 8;
   options.scheduler.max_batch_tokens = 128;
   options.scheduler.max_batch_delay = std::chrono::microseconds(200);

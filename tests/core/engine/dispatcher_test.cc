@@ -151,7 +151,7 @@ TEST_F(DispatcherTest, RefusesBeforeTheModelIsThere) {
 }
 
 TEST_F(DispatcherTest, RefusesWhenTheQueueIsFull) {
-  options_.max_queued = 2;
+  options_.admission.max_queued = 2;
   preprocess_gate_.Close();
   Start();
   const auto first = Submitted(Ask("first")), second = Submitted(Ask("second"));
@@ -165,7 +165,7 @@ TEST_F(DispatcherTest, RefusesWhenTheQueueIsFull) {
 }
 
 TEST_F(DispatcherTest, RefusesBytesThatDoNotFitBesideThoseThatWait) {
-  options_.max_queued_bytes = 100;
+  options_.admission.max_queued_bytes = 100;
   preprocess_gate_.Close();
   Start();
   const auto large = Submitted(Ask(std::string(90, 'x'), 1));  // alone, anything is admitted
@@ -315,7 +315,7 @@ TEST_F(DispatcherTest, RefusesADeadlineThatHasPassed) {
 class SlowDispatcherTest : public DispatcherTest {
  protected:
   SlowDispatcherTest() {
-    options_.tokens_per_image = 6;
+    options_.admission.tokens_per_image = 6;
     Start({.num_blocks = 256, .step_time = std::chrono::seconds(1)});
     EXPECT_TRUE(Run(Ask("learn how fast it is")).first.ok());
     preprocess_gate_.Close();

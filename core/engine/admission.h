@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// The book of what waits for its first token, and the rule that decides whether one more request
+// may join. It has no thread and no clock, so that every refusal can be tested without them.
+#ifndef CORE_ENGINE_ADMISSION_H_
+#define CORE_ENGINE_ADMISSION_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "core/base/clock.h"
+#include "core/base/status.h"
+#include "core/engine/load_estimator.h"
+#include "core/request/request.h"
+
+namespace paligemma {
+
+struct AdmissionOptions {
+  // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED.
+  int max_queued = 256;
+  // The same in estimated prefill tokens, and in bytes of images and text. 0: no bound. A request
+  // that waits alone is never refused by these two.
+  std::int64_t max_queued_tokens = 0;
+  std::int64_t max_queued_bytes = std::int64_t{1} << 30;
+  int tokens_per_image = 0;  // for that estimate
+};
+
+// Not thread safe; the dispatcher's lock guards it.
+class Admission {
+ public:
+  // A request's share of the queue.
+  struct Share {
+    PrefixWork prefix;
+    std::int64_t bytes = 0;
+    Priority priority = Priority::kNormal;
+  };
+
+  // `load` must outlive the book. REQUIRES: max_queued > 0.
+  Admission(const AdmissionOptions& options, const LoadEstimator* load);
+
+  Share ShareOf(const Request& request) const;
+
+  // Returns OK if the request may wait: the queue has room, and the answer can be there before the
+  // deadline. A deadline that has passed, or that the measured speed cannot keep, is
+  // DEADLINE_EXCEEDED; one that could be kept but for the queue is SERVER_OVERLOADED, as is a full
+  // queue. `is_idle`: no other request is in flight; such a request is never refused for its speed.
+  Status Check(const Request& request, const Share& share, TimePoint now, bool is_idle) const;
+
+  // Books a request that was admitted, and one that got its first token or ended.
+  void Enter(const Share& share);
+  void Leave(const Share& share);
+
+  int num_queued() const { return num_queued_; }
+
+ private:
+  static constexpr std::size_t kNumPriorities = 3;
+
+  Status CheckQueue(const Share& share) const;
+  Status CheckSpeed(const Request& request, const Share& share, Duration left) const;
+  Status Overloaded(const std::string& what) const;
+
+  const AdmissionOptions options_;
+  const LoadEstimator* const load_;
+  int num_queued_ = 0;
+  std::array<PrefixWork, kNumPriorities> queued_;  // by priority
+  std::int64_t queued_bytes_ = 0;
+};
+
+}  // namespace paligemma
+
+#endif  // CORE_ENGINE_ADMISSION_H_

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/preprocess_pool.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+#include "core/base/check.h"
+
+namespace paligemma {
+
+PreprocessPool::PreprocessPool(int num_threads, Work work) : work_(std::move(work)) {
+  PG_CHECK(num_threads > 0) << "a pool without threads";
+  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Loop(); });
+}
+
+PreprocessPool::~PreprocessPool() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void PreprocessPool::Push(RequestId id) {
+  {
+    MutexLock lock(&mutex_);
+    queue_.push_back(id);
+  }
+  changed_.NotifyOne();
+}
+
+void PreprocessPool::Loop() {
+  pthread_setname_np(pthread_self(), "pg-preprocess");
+  for (;;) {
+    RequestId id = 0;
+    {
+      MutexLock lock(&mutex_);
+      while (queue_.empty() && !stopping_) changed_.Wait(&mutex_);
+      if (queue_.empty()) return;
+      id = queue_.front();
+      queue_.pop_front();
+    }
+    work_(id);
+  }
+}
+
+}  // namespace paligemma
