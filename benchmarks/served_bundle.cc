@@ -73,12 +73,12 @@ Status ServedBundle::Start(const Options& options) {
        MakePreprocessor(manifest, *tokenizer_, std::move(images)),
        {manifest.tokens, [this](TokenId token) { return tokenizer_->TokenBytes(token); }},
        nullptr});
-  ResponseBuilder::Options builder;
-  builder.manifest = &manifest;
-  builder.model_name = model_->name();
-  builder.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
+  AnswerWriter::Options writer;
+  writer.manifest = &manifest;
+  writer.model_name = model_->name();
+  writer.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
   model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
-                     std::make_shared<const ResponseBuilder>(std::move(builder)),
+                     std::make_shared<const AnswerWriter>(std::move(writer)),
                      {"cpu"}});
   PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
   lifecycle_.Advance(Phase::kReady);

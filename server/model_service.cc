@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/vision/image_decoder.h"
-#include "server/object_fields.h"
+#include "server/api/answer_writer.h"
 #include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
 

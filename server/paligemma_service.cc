@@ -2,15 +2,13 @@
 #include "server/paligemma_service.h"
 
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "proto/task_model.h"
 #include "server/access_log.h"
-#include "server/object_fields.h"
+#include "server/api/stream_sink.h"
 #include "server/rpc/message.h"
 #include "server/rpc/unary_call.h"
-#include "server/stream_sink.h"
 
 namespace paligemma {
 namespace {
@@ -47,8 +45,6 @@ StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Ca
   PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(&proto, Clock::Real()->Now()));
   const Status valid = ValidateRequest(model.rules(), &parsed.request);
   if (!valid.ok()) return WithPathPrefix(valid, parsed.path);
-  SetObjectOptions(parsed.response, &parsed.request);
-  parsed.request.streamed = std::is_same_v<Proto, v1::StreamGenerateRequest>;
   session->Accept(call, &parsed);
   accepted.request = std::move(parsed.request);
   return accepted;
@@ -71,7 +67,7 @@ class UnarySink : public ResponseSink {
     size_t bytes = 0;
     if (status.ok()) {
       const TimePoint began = Clock::Real()->Now();
-      status = model_->builder->Build(session_->response_context(), std::move(result), &response);
+      status = model_->writer->Write(session_->response_context(), std::move(result), &response);
       session_->NotePostprocess(Clock::Real()->Now() - began, InfoOf(&response));
     }
     if (status.ok()) {

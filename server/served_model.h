@@ -11,9 +11,9 @@
 #include "core/base/mutex.h"
 #include "core/bundle/manifest.h"
 #include "core/request/validate.h"
+#include "server/api/answer_writer.h"
 #include "server/api/request_reader.h"
 #include "server/backend.h"
-#include "server/response_builder.h"
 #include "server/server_config.h"
 
 namespace paligemma {
@@ -24,7 +24,7 @@ class ServedModel {
   // What is there once the weights are. Shared, so that a call outlives a drain.
   struct Loaded {
     std::shared_ptr<Backend> backend;
-    std::shared_ptr<const ResponseBuilder> builder;
+    std::shared_ptr<const AnswerWriter> writer;
     std::vector<std::string> devices;  // for people, "cpu (avx512)"
   };
 

@@ -203,12 +203,12 @@ Status Serving::Load() {
   parts.vocabulary.bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
   parts.mask_decoder = std::move(mask_decoder);
   dispatcher_->Start(std::move(parts));
-  ResponseBuilder::Options builder;
-  builder.manifest = &manifest;
-  builder.model_name = model_->name();
-  builder.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
+  AnswerWriter::Options writer;
+  writer.manifest = &manifest;
+  writer.model_name = model_->name();
+  writer.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
   model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
-                     std::make_shared<const ResponseBuilder>(std::move(builder)),
+                     std::make_shared<const AnswerWriter>(std::move(writer)),
                      {device_.device.ToString()}});
   LogSummary(summary, SecondsSince(start));
   SetPhase(Phase::kReady);

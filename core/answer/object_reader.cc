@@ -58,7 +58,7 @@ ObjectReader::ObjectReader(const TokenSpec& tokens, const Request& request, cons
       folded_labels_(FoldedAll(request.labels)),
       min_score_(request.min_score),
       has_logprobs_(LogprobsOf(request) >= 0),
-      wants_masks_(MayHaveMasks(request.task) && request.mask.encoding != MaskEncoding::kNone),
+      encoding_(MayHaveMasks(request.task) ? request.mask.encoding : MaskEncoding::kNone),
       parser_(tokens, {.require_codes = TraitsOf(request.task).has_masks}) {}
 
 std::vector<Object> ObjectReader::Append(const TokenLogprob& token, std::string_view bytes) {
@@ -98,8 +98,9 @@ Object ObjectReader::Make(const ParsedObject& parsed) const {
   if (label != folded_labels_.end()) {
     object.label_index = static_cast<int>(label - folded_labels_.begin());
   }
-  if (wants_masks_ && parsed.codes.has_value()) {
+  if (encoding_ != MaskEncoding::kNone && parsed.codes.has_value()) {
     object.mask = std::make_shared<ObjectMask>();
+    object.mask->encoding = encoding_;
     object.mask->codes = *parsed.codes;
   }
   return object;

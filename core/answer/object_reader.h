@@ -47,7 +47,7 @@ class ObjectReader {
   const std::vector<std::string> folded_labels_;
   const std::optional<float> min_score_;
   const bool has_logprobs_;
-  const bool wants_masks_;
+  const MaskEncoding encoding_;  // kNone: no masks
   RegionParser parser_;
   std::vector<float> logprobs_;  // of all tokens, with log-probabilities
   std::size_t num_taken_ = 0;    // of parser_.objects()

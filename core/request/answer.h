@@ -61,6 +61,7 @@ inline constexpr int kNumMaskCodes = 16;
 
 // A mask that the client wants. Whoever renders it does so once, before the object is shown.
 struct ObjectMask {
+  MaskEncoding encoding = MaskEncoding::kCodes;
   std::array<int, kNumMaskCodes> codes{};  // each in [0, 128)
   bool is_rendered = false;
   RenderedMask rendered;  // with kCodes only the region: the pixel box as it is

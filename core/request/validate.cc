@@ -229,9 +229,29 @@ Status CheckLabels(const Request& request, const RequestRules& rules) {
       return InvalidField(field, request.labels[i], "", "is there twice");
     }
   }
-  if (request.max_objects >= 0) return OkStatus();
-  return InvalidField("max_object_count", std::to_string(request.max_objects), "0",
-                      "must not be negative");
+  return OkStatus();
+}
+
+// Which objects are wanted, and with which masks. Comparisons are such that NaN is refused.
+Status CheckObjects(const Request& request) {
+  if (request.max_objects < 0) {
+    return InvalidField("max_object_count", std::to_string(request.max_objects), "0",
+                        "must not be negative");
+  }
+  const float min_score = request.min_score.value_or(0);
+  if (!(min_score >= 0 && min_score <= 1)) {
+    return InvalidField("min_score", std::to_string(min_score), "1", "must be 0 to 1");
+  }
+  const MaskOptions& mask = request.mask;
+  const bool covers_box =
+      mask.encoding == MaskEncoding::kSoft || mask.encoding == MaskEncoding::kCodes;
+  if (covers_box && mask.whole_image) {
+    return InvalidField("mask_extent", "MASK_EXTENT_IMAGE", "",
+                        "soft masks and codes always cover the box");
+  }
+  if (mask.threshold > 0 && mask.threshold < 1) return OkStatus();
+  return InvalidField("mask_threshold", std::to_string(mask.threshold), "1",
+                      "must be above 0 and below 1");
 }
 
 Status ImageError(Reason reason, const std::string& field, std::string_view problem,
@@ -297,7 +317,8 @@ Status CheckTask(const Request& request, const RequestRules& rules) {
       return CheckText(request, rules);
     case Task::kDetect:
     case Task::kSegment:
-      return CheckLabels(request, rules);
+      PG_RETURN_IF_ERROR(CheckLabels(request, rules));
+      return CheckObjects(request);
     case Task::kRead:
       return OkStatus();
   }

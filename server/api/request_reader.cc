@@ -148,43 +148,39 @@ Status ReadObjectTask(Message* message, Task task, TimePoint now, ParsedRequest*
   }
   out->request.separate_labels = message->label_mode() == v1::LABEL_MODE_SEPARATE;
   out->request.max_objects = message->max_object_count();
-  if (message->has_min_score()) {
-    if (!(message->min_score() >= 0 && message->min_score() <= 1)) {
-      return InvalidField("min_score", std::to_string(message->min_score()), "1", "must be 0 to 1");
-    }
-    out->response.min_score = message->min_score();
-  }
+  if (message->has_min_score()) out->request.min_score = message->min_score();
   return ReadImage(message->mutable_image(), &out->request);
 }
 
-Status ReadMaskOptions(const v1::SegmentRequest& message, ResponseOptions* out) {
+MaskEncoding EncodingOf(v1::MaskFormat format) {
+  switch (format) {
+    case v1::MASK_FORMAT_RLE:
+      return MaskEncoding::kRle;
+    case v1::MASK_FORMAT_POLYGON:
+      return MaskEncoding::kPolygon;
+    case v1::MASK_FORMAT_SOFT:
+      return MaskEncoding::kSoft;
+    case v1::MASK_FORMAT_CODES:
+      return MaskEncoding::kCodes;
+    case v1::MASK_FORMAT_NONE:
+      return MaskEncoding::kNone;
+    default:  // the enumeration is open
+      return MaskEncoding::kPng;
+  }
+}
+
+Status ReadMaskOptions(const v1::SegmentRequest& message, MaskOptions* out) {
   if (!v1::MaskFormat_IsValid(message.mask_format())) {
     return UnknownEnum("mask_format", message.mask_format());
   }
   if (!v1::MaskExtent_IsValid(message.mask_extent())) {
     return UnknownEnum("mask_extent", message.mask_extent());
   }
-  if (message.mask_format() != v1::MASK_FORMAT_UNSPECIFIED) {
-    out->mask_format = message.mask_format();
-  }
-  out->mask_extent = message.mask_extent();
-  if (out->mask_extent == v1::MASK_EXTENT_UNSPECIFIED) {
-    out->mask_extent =
-        out->mask_format == v1::MASK_FORMAT_RLE ? v1::MASK_EXTENT_IMAGE : v1::MASK_EXTENT_BOX;
-  }
-  const bool boxed =
-      out->mask_format == v1::MASK_FORMAT_SOFT || out->mask_format == v1::MASK_FORMAT_CODES;
-  if (boxed && out->mask_extent == v1::MASK_EXTENT_IMAGE) {
-    return InvalidField("mask_extent", "MASK_EXTENT_IMAGE", "",
-                        "soft masks and codes always cover the box");
-  }
-  if (message.has_mask_threshold()) {
-    if (!(message.mask_threshold() > 0 && message.mask_threshold() < 1)) {
-      return InvalidField("mask_threshold", std::to_string(message.mask_threshold()), "1",
-                          "must be above 0 and below 1");
-    }
-    out->mask_threshold = message.mask_threshold();
-  }
+  out->encoding = EncodingOf(message.mask_format());
+  out->whole_image = message.mask_extent() == v1::MASK_EXTENT_UNSPECIFIED
+                         ? out->encoding == MaskEncoding::kRle
+                         : message.mask_extent() == v1::MASK_EXTENT_IMAGE;
+  if (message.has_mask_threshold()) out->threshold = message.mask_threshold();
   return OkStatus();
 }
 
@@ -217,7 +213,6 @@ StatusOr<ParsedRequest> ReadRequest(v1::AnswerRequest* message, TimePoint now) {
 
 StatusOr<ParsedRequest> ReadRequest(v1::DetectRequest* message, TimePoint now) {
   ParsedRequest out;
-  out.response.mask_format = v1::MASK_FORMAT_NONE;
   PG_RETURN_IF_ERROR(ReadObjectTask(message, Task::kDetect, now, &out));
   return out;
 }
@@ -225,7 +220,7 @@ StatusOr<ParsedRequest> ReadRequest(v1::DetectRequest* message, TimePoint now) {
 StatusOr<ParsedRequest> ReadRequest(v1::SegmentRequest* message, TimePoint now) {
   ParsedRequest out;
   PG_RETURN_IF_ERROR(ReadObjectTask(message, Task::kSegment, now, &out));
-  PG_RETURN_IF_ERROR(ReadMaskOptions(*message, &out.response));
+  PG_RETURN_IF_ERROR(ReadMaskOptions(*message, &out.request.mask));
   return out;
 }
 
@@ -249,6 +244,7 @@ StatusOr<ParsedRequest> ReadRequest(v1::StreamGenerateRequest* message, TimePoin
     StatusOr<ParsedRequest> parsed = ReadRequest(request, now);
     if (!parsed.ok()) return WithPathPrefix(parsed.status(), TaskPath(task));
     parsed->response.omit_streamed_masks = message->omit_streamed_masks();
+    parsed->request.streamed = true;
     parsed->path = TaskPath(task);
     return parsed;
   };

@@ -6,7 +6,6 @@
 #define SERVER_API_REQUEST_READER_H_
 
 #include <map>
-#include <optional>
 #include <string>
 
 #include "core/base/clock.h"
@@ -20,10 +19,6 @@ namespace paligemma {
 // What the client wants of the answer's form.
 struct ResponseOptions {
   bool logprobs_asked = false;
-  std::optional<float> min_score;
-  v1::MaskFormat mask_format = v1::MASK_FORMAT_PNG;
-  v1::MaskExtent mask_extent = v1::MASK_EXTENT_BOX;
-  float mask_threshold = 0.5f;
   bool omit_streamed_masks = false;
   std::map<std::string, std::string> tags;  // for the access log
 };

@@ -113,12 +113,11 @@ class ServerTest : public ::testing::Test {
   }
 
   void BecomeReady() {
-    ResponseBuilder::Options options;
+    AnswerWriter::Options options;
     options.manifest = &model_.manifest();
     options.model_name = model_.name();
     options.token_bytes = [](TokenId token) { return TestTokenBytes(token); };
-    model_.SetLoaded(
-        {backend_, std::make_shared<const ResponseBuilder>(std::move(options)), {"cpu"}});
+    model_.SetLoaded({backend_, std::make_shared<const AnswerWriter>(std::move(options)), {"cpu"}});
     SetPhase(Phase::kReady);
   }
   void SetPhase(Phase phase) {

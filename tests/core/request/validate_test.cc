@@ -6,6 +6,8 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "tests/testing/test_manifest.h"
 
@@ -259,6 +261,24 @@ TEST_F(ValidateTest, LabelsAreChecked) {
                 }).ok());
     EXPECT_EQ(FieldOf(CheckChanged(traits.task, [](Request* r) { r->max_objects = -1; })),
               "max_object_count");
+  }
+}
+
+TEST_F(ValidateTest, ObjectsAndMasksAreAskedForWithinTheirRanges) {
+  const std::vector<std::pair<const char*, Change>> cases = {
+      {"min_score", [](Request* r) { r->min_score = 1.5f; }},
+      {"min_score", [](Request* r) { r->min_score = -1.0f; }},
+      {"min_score", [](Request* r) { r->min_score = kNan; }},
+      {"mask_threshold", [](Request* r) { r->mask.threshold = 0; }},
+      {"mask_threshold", [](Request* r) { r->mask.threshold = 1; }},
+      {"mask_threshold", [](Request* r) { r->mask.threshold = kNan; }},
+      {"mask_extent",
+       [](Request* r) { r->mask = {.encoding = MaskEncoding::kSoft, .whole_image = true}; }},
+      {"mask_extent",
+       [](Request* r) { r->mask = {.encoding = MaskEncoding::kCodes, .whole_image = true}; }},
+  };
+  for (const auto& [field, change] : cases) {
+    EXPECT_EQ(FieldOf(CheckChanged(Task::kSegment, change)), field);
   }
 }
 

@@ -147,15 +147,37 @@ TEST_F(RequestReaderTest, ACaptionsFieldsArrive) {
 TEST_F(RequestReaderTest, ObjectsFieldsArrive) {
   v1::SegmentRequest request = GoodSegment();
   request.set_mask_format(v1::MASK_FORMAT_RLE);
+  request.set_mask_threshold(0.75f);
+  request.set_min_score(0.25f);
   request.set_max_object_count(3);
   request.set_label_mode(v1::LABEL_MODE_SEPARATE);
   const auto parsed = Read(request);
   ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
   EXPECT_THAT(parsed->request.labels, ::testing::ElementsAre("cat"));
   EXPECT_FALSE(parsed->response.logprobs_asked);
-  EXPECT_EQ(parsed->response.mask_extent, v1::MASK_EXTENT_IMAGE);
+  EXPECT_EQ(parsed->request.mask.encoding, MaskEncoding::kRle);
+  EXPECT_TRUE(parsed->request.mask.whole_image) << "by default for RLE";
+  EXPECT_EQ(parsed->request.min_score, 0.25f);
+  EXPECT_EQ(parsed->request.mask.threshold, 0.75f);
+  EXPECT_FALSE(parsed->request.streamed);
   EXPECT_EQ(parsed->request.max_objects, 3);
   EXPECT_TRUE(parsed->request.separate_labels);
+}
+
+TEST_F(RequestReaderTest, EveryMaskFormatArrives) {
+  for (const auto& [format, encoding] : {std::pair(v1::MASK_FORMAT_UNSPECIFIED, MaskEncoding::kPng),
+                                         {v1::MASK_FORMAT_PNG, MaskEncoding::kPng},
+                                         {v1::MASK_FORMAT_POLYGON, MaskEncoding::kPolygon},
+                                         {v1::MASK_FORMAT_SOFT, MaskEncoding::kSoft},
+                                         {v1::MASK_FORMAT_CODES, MaskEncoding::kCodes},
+                                         {v1::MASK_FORMAT_NONE, MaskEncoding::kNone}}) {
+    v1::SegmentRequest request = GoodSegment();
+    request.set_mask_format(format);
+    const auto parsed = Read(request);
+    ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+    EXPECT_EQ(parsed->request.mask.encoding, encoding);
+    EXPECT_FALSE(parsed->request.mask.whole_image);
+  }
 }
 
 TEST_F(RequestReaderTest, TheModelInTheMetadataIsTheRequests) {
@@ -171,16 +193,9 @@ TEST_F(RequestReaderTest, WhatARequestCannotHoldIsRefused) {
     std::function<void(v1::SegmentRequest*)> change;
   };
   const std::vector<Case> cases = {
-      {"mask_threshold", [](auto* r) { r->set_mask_threshold(0); }},
-      {"mask_threshold", [](auto* r) { r->set_mask_threshold(1); }},
-      {"min_score", [](auto* r) { r->set_min_score(1.5f); }},
       {"mask_format", [](auto* r) { r->set_mask_format(static_cast<v1::MaskFormat>(99)); }},
       {"label_mode", [](auto* r) { r->set_label_mode(static_cast<v1::LabelMode>(99)); }},
-      {"mask_extent",
-       [](auto* r) {
-         r->set_mask_format(v1::MASK_FORMAT_SOFT);
-         r->set_mask_extent(v1::MASK_EXTENT_IMAGE);
-       }},
+      {"mask_extent", [](auto* r) { r->set_mask_extent(static_cast<v1::MaskExtent>(99)); }},
       {"options.priority",
        [](auto* r) { r->mutable_options()->set_priority(static_cast<v1::Priority>(9)); }},
       {"options.time_budget",
@@ -218,8 +233,9 @@ TEST_F(RequestReaderTest, AStreamsTaskIsPartOfThePath) {
   ASSERT_TRUE(Read(request).ok());
   EXPECT_TRUE(Read(request)->response.omit_streamed_masks);
   EXPECT_EQ(Read(request)->path, "task.segment.");
-  request.mutable_task()->mutable_segment()->set_min_score(-1);
-  EXPECT_EQ(FieldOf(Read(request).status()), "task.segment.min_score");
+  EXPECT_TRUE(Read(request)->request.streamed);
+  request.mutable_task()->mutable_segment()->set_label_mode(static_cast<v1::LabelMode>(99));
+  EXPECT_EQ(FieldOf(Read(request).status()), "task.segment.label_mode");
 }
 
 }  // namespace

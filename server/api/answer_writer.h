@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Core's results into the API's responses: candidates, objects with boxes, scores and masks, and
 // how it was all produced. Thread safe; runs on the engine's delivery threads.
-#ifndef SERVER_RESPONSE_BUILDER_H_
-#define SERVER_RESPONSE_BUILDER_H_
+#ifndef SERVER_API_ANSWER_WRITER_H_
+#define SERVER_API_ANSWER_WRITER_H_
 
 #include <functional>
 #include <memory>
@@ -17,7 +17,7 @@
 
 namespace paligemma {
 
-// What the builder needs of the request once it has gone to the engine.
+// What the writer needs of the request once it has gone to the engine.
 struct ResponseContext {
   std::string request_id;
   Task task = Task::kGenerate;
@@ -26,6 +26,12 @@ struct ResponseContext {
   bool sampled = false;  // so that the seed matters
   ResponseOptions options;
 };
+
+// Version of the definition of DetectedObject.score: exp of the mean log-probability.
+inline constexpr char kScoreDefinition[] = "mean-logprob-1";
+
+// Writes an object. REQUIRES: its mask, if it has one, is rendered.
+void FillObject(const Object& object, v1::DetectedObject* out);
 
 void FillTiming(const RequestTiming& timing, v1::Timing* out);
 
@@ -36,7 +42,7 @@ v1::GenerationInfo* InfoOf(Response* response) {
   return response->mutable_info();
 }
 
-class ResponseBuilder {
+class AnswerWriter {
  public:
   struct Options {
     const Manifest* manifest = nullptr;  // not owned
@@ -45,22 +51,22 @@ class ResponseBuilder {
     std::function<std::string_view(TokenId)> token_bytes;
   };
 
-  explicit ResponseBuilder(Options options) : options_(std::move(options)) {}
+  explicit AnswerWriter(Options options) : options_(std::move(options)) {}
 
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::CaptionResponse* response) const;
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::AnswerResponse* response) const;
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::DetectResponse* response) const;
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::SegmentResponse* response) const;
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::ReadTextResponse* response) const;
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::GenerateResponse* response) const;
   // The task's own response, inside.
-  Status Build(const ResponseContext& context, RequestResult result,
+  Status Write(const ResponseContext& context, RequestResult result,
                v1::TaskResponse* response) const;
 
   // Log-probabilities of tokens, with their bytes.
@@ -74,14 +80,14 @@ class ResponseBuilder {
                 const SequenceResult& best, v1::GenerationInfo* info) const;
   // Response::objects, absent labels and dropped count of Detect and Segment.
   template <typename Response>
-  Status BuildObjects(const ResponseContext& context, const RequestResult& result,
+  Status WriteObjects(const ResponseContext& context, const RequestResult& result,
                       Response* response) const;
   template <typename Response>
-  Status BuildText(const ResponseContext& context, const RequestResult& result, std::string* text,
+  Status WriteText(const ResponseContext& context, const RequestResult& result, std::string* text,
                    Response* response) const;
   const Options options_;
 };
 
 }  // namespace paligemma
 
-#endif  // SERVER_RESPONSE_BUILDER_H_
+#endif  // SERVER_API_ANSWER_WRITER_H_

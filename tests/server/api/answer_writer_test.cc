@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/response_builder.h"
+#include "server/api/answer_writer.h"
 
 #include <gmock/gmock.h>
 
@@ -8,10 +8,10 @@
 namespace paligemma {
 namespace {
 
-class ResponseBuilderTest : public ::testing::Test {
+class AnswerWriterTest : public ::testing::Test {
  protected:
-  ResponseBuilderTest()
-      : builder_({&manifest_, "models/test", [](TokenId token) { return TestTokenBytes(token); }}) {
+  AnswerWriterTest()
+      : writer_({&manifest_, "models/test", [](TokenId token) { return TestTokenBytes(token); }}) {
     context_.request_id = "id-1";
     result_.images.push_back({200, 100, 1, "image/png"});
     result_.prompts = {"a prompt"};
@@ -25,12 +25,12 @@ class ResponseBuilderTest : public ::testing::Test {
   }
 
   const Manifest manifest_ = TestManifest();
-  const ResponseBuilder builder_;
+  const AnswerWriter writer_;
   ResponseContext context_;
   RequestResult result_;
 };
 
-TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
+TEST_F(AnswerWriterTest, CandidatesComeBestFirst) {
   context_.task = Task::kGenerate;
   for (const float logprob : {-3.0f, -1.0f, -2.0f}) {
     SequenceResult& sequence = AddSequence();
@@ -40,7 +40,7 @@ TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
     sequence.logprobs = {{10, logprob, {{12, -9}}}, {11, 0, {}}};
   }
   v1::GenerateResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   ASSERT_EQ(response.candidates_size(), 3);
   EXPECT_FLOAT_EQ(response.candidates(0).sum_logprob(), -1);
   EXPECT_FLOAT_EQ(response.candidates(2).sum_logprob(), -3);
@@ -48,13 +48,13 @@ TEST_F(ResponseBuilderTest, CandidatesComeBestFirst) {
   EXPECT_EQ(response.candidates(0).token_ids_size(), 0) << "not asked for";
   context_.options.logprobs_asked = true;
   response.Clear();
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   EXPECT_THAT(response.candidates(0).token_ids(), ::testing::ElementsAre(10, 11));
   EXPECT_EQ(response.candidates(0).logprobs(0).token(), "a");
   EXPECT_EQ(response.candidates(0).logprobs(0).alternatives(0).token(), "c");
 }
 
-TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
+TEST_F(AnswerWriterTest, InfoTellsHowItWasMade) {
   context_.task = Task::kCaption;
   context_.sampled = true;
   AddSequence(FinishReason::kMaxTokens).text = "words";
@@ -62,7 +62,7 @@ TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
   result_.usage.prompt_tokens = 9;
   result_.timing.queue = std::chrono::milliseconds(1500);
   v1::CaptionResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   EXPECT_EQ(response.caption(), "words");
   EXPECT_EQ(response.candidates_size(), 0) << "one candidate is the caption itself";
   const v1::GenerationInfo& info = response.info();
@@ -77,7 +77,7 @@ TEST_F(ResponseBuilderTest, InfoTellsHowItWasMade) {
   EXPECT_EQ(info.images(0).width(), 200);
 }
 
-TEST_F(ResponseBuilderTest, AnObjectKeepsWhatCoreFound) {
+TEST_F(AnswerWriterTest, AnObjectKeepsWhatCoreFound) {
   context_.task = Task::kDetect;
   context_.labels = {"B", "a"};
   Object found;
@@ -91,7 +91,7 @@ TEST_F(ResponseBuilderTest, AnObjectKeepsWhatCoreFound) {
   sequence.objects = {found};
   sequence.num_dropped_objects = 3;
   v1::DetectResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   ASSERT_EQ(response.objects_size(), 1);
   const v1::DetectedObject& object = response.objects(0);
   EXPECT_EQ(object.label(), "b");
@@ -107,16 +107,16 @@ TEST_F(ResponseBuilderTest, AnObjectKeepsWhatCoreFound) {
   EXPECT_THAT(response.absent_label_indexes(), ::testing::ElementsAre(1));
 }
 
-TEST_F(ResponseBuilderTest, ACutAnswerProvesNoAbsence) {
+TEST_F(AnswerWriterTest, ACutAnswerProvesNoAbsence) {
   context_.task = Task::kDetect;
   context_.labels = {"a", "b"};
   AddSequence(FinishReason::kMaxTokens);
   v1::DetectResponse response;
-  ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+  ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   EXPECT_EQ(response.absent_label_indexes_size(), 0);
 }
 
-TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
+TEST_F(AnswerWriterTest, MasksInEveryFormat) {
   context_.task = Task::kSegment;
   Object found;
   found.mask = std::make_shared<ObjectMask>();
@@ -126,28 +126,29 @@ TEST_F(ResponseBuilderTest, MasksInEveryFormat) {
   found.mask->rendered.num_pixels = 5000;
   found.mask->rendered.rings = {{0, 0, 100, 50}};
   AddSequence().objects = {found};
-  for (const auto& [format, expected] : {std::pair(v1::MASK_FORMAT_PNG, v1::Mask::kPng),
-                                         {v1::MASK_FORMAT_RLE, v1::Mask::kRle},
-                                         {v1::MASK_FORMAT_POLYGON, v1::Mask::kPolygon},
-                                         {v1::MASK_FORMAT_SOFT, v1::Mask::kSoft},
-                                         {v1::MASK_FORMAT_CODES, v1::Mask::kCodes}}) {
-    context_.options.mask_format = format;
+  for (const auto& [encoding, expected] : {std::pair(MaskEncoding::kPng, v1::Mask::kPng),
+                                           {MaskEncoding::kRle, v1::Mask::kRle},
+                                           {MaskEncoding::kPolygon, v1::Mask::kPolygon},
+                                           {MaskEncoding::kSoft, v1::Mask::kSoft},
+                                           {MaskEncoding::kCodes, v1::Mask::kCodes}}) {
+    found.mask->encoding = encoding;
     v1::SegmentResponse response;
-    ASSERT_TRUE(builder_.Build(context_, result_, &response).ok());
+    ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
     ASSERT_EQ(response.objects_size(), 1);
     const v1::Mask& mask = response.objects(0).mask();
     EXPECT_EQ(mask.encoding_case(), expected);
     EXPECT_EQ(mask.region().x_max(), 100);
     EXPECT_EQ(mask.region().y_max(), 50);
-    EXPECT_EQ(mask.area_pixel_count(), format == v1::MASK_FORMAT_CODES ? 0 : 5000);
-    EXPECT_EQ(mask.codes().indices_size(), format == v1::MASK_FORMAT_CODES ? 16 : 0);
+    const bool is_codes = encoding == MaskEncoding::kCodes;
+    EXPECT_EQ(mask.area_pixel_count(), is_codes ? 0 : 5000);
+    EXPECT_EQ(mask.codes().indices_size(), is_codes ? 16 : 0);
   }
 }
 
-TEST_F(ResponseBuilderTest, WithoutASequenceItIsAnInternalError) {
+TEST_F(AnswerWriterTest, WithoutASequenceItIsAnInternalError) {
   context_.task = Task::kGenerate;
   v1::GenerateResponse response;
-  EXPECT_EQ(builder_.Build(context_, result_, &response).reason(), Reason::kInternal);
+  EXPECT_EQ(writer_.Write(context_, result_, &response).reason(), Reason::kInternal);
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/response_builder.h"
+#include "server/api/answer_writer.h"
 
 #include <algorithm>
 #include <numeric>
 
-#include "server/object_fields.h"
+#include "core/vision/mask_renderer.h"
 
 namespace paligemma {
 namespace {
@@ -57,9 +57,68 @@ FinishReason OverallFinish(const RequestResult& result) {
   return result.sequences.empty() ? FinishReason::kNone : FinishReason::kStop;
 }
 
+void FillBox(const Box& box, v1::NormalizedBox* out) {
+  out->set_x_min(box.x_min);
+  out->set_y_min(box.y_min);
+  out->set_x_max(box.x_max);
+  out->set_y_max(box.y_max);
+}
+
+void FillBox(const PixelBox& box, v1::PixelBox* out) {
+  out->set_x_min(box.x_min);
+  out->set_y_min(box.y_min);
+  out->set_x_max(box.x_max);
+  out->set_y_max(box.y_max);
+}
+
+void FillMask(const ObjectMask& mask, v1::Mask* out) {
+  const RenderedMask& rendered = mask.rendered;
+  FillBox(rendered.region, out->mutable_region());
+  if (mask.encoding != MaskEncoding::kCodes) {
+    out->set_area_pixel_count(static_cast<int>(rendered.num_pixels));
+  }
+  switch (mask.encoding) {
+    case MaskEncoding::kNone:
+      break;
+    case MaskEncoding::kPng:
+      out->set_png(rendered.png);
+      break;
+    case MaskEncoding::kRle:
+      out->mutable_rle()->add_size(rendered.region.y_max - rendered.region.y_min);
+      out->mutable_rle()->add_size(rendered.region.x_max - rendered.region.x_min);
+      out->mutable_rle()->set_counts(rendered.rle_counts);
+      break;
+    case MaskEncoding::kPolygon:
+      out->mutable_polygon();
+      for (const std::vector<float>& ring : rendered.rings) {
+        out->mutable_polygon()->add_rings()->mutable_coordinates()->Add(ring.begin(), ring.end());
+      }
+      break;
+    case MaskEncoding::kSoft:
+      out->mutable_soft()->set_width(kMaskSide);
+      out->mutable_soft()->set_height(kMaskSide);
+      out->mutable_soft()->set_probabilities(rendered.soft);
+      break;
+    case MaskEncoding::kCodes:
+      out->mutable_codes()->mutable_indices()->Add(mask.codes.begin(), mask.codes.end());
+      break;
+  }
+}
+
 Status NoSequences() { return InternalError("the engine returned no sequence"); }
 
 }  // namespace
+
+void FillObject(const Object& object, v1::DetectedObject* out) {
+  out->set_label(object.label);
+  FillBox(object.box, out->mutable_normalized_box());
+  FillBox(object.pixel_box, out->mutable_pixel_box());
+  if (object.box_score.has_value()) out->set_box_score(*object.box_score);
+  if (object.label_score.has_value()) out->set_label_score(*object.label_score);
+  if (object.score.has_value()) out->set_score(*object.score);
+  if (object.label_index.has_value()) out->set_label_index(*object.label_index);
+  if (object.mask != nullptr) FillMask(*object.mask, out->mutable_mask());
+}
 
 void FillTiming(const RequestTiming& timing, v1::Timing* out) {
   SetDuration(timing.queue, out->mutable_queue_duration());
@@ -91,8 +150,8 @@ v1::GenerationInfo* InfoOf(v1::TaskResponse* response) {
   return InfoOf(response->mutable_generate());
 }
 
-void ResponseBuilder::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
-                                  google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const {
+void AnswerWriter::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
+                               google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const {
   const auto bytes = [this](TokenId token) {
     return options_.token_bytes ? std::string(options_.token_bytes(token)) : std::string();
   };
@@ -110,8 +169,8 @@ void ResponseBuilder::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
   }
 }
 
-void ResponseBuilder::FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
-                                    v1::Candidate* candidate) const {
+void AnswerWriter::FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
+                                 v1::Candidate* candidate) const {
   candidate->set_text(sequence.text);
   candidate->set_finish_reason(ToProto(sequence.finish));
   candidate->set_token_count(sequence.num_generated);
@@ -123,8 +182,8 @@ void ResponseBuilder::FillCandidate(const ResponseContext& context, const Sequen
   AddLogprobs(sequence.logprobs, candidate->mutable_logprobs());
 }
 
-void ResponseBuilder::FillInfo(const ResponseContext& context, const RequestResult& result,
-                               const SequenceResult& best, v1::GenerationInfo* info) const {
+void AnswerWriter::FillInfo(const ResponseContext& context, const RequestResult& result,
+                            const SequenceResult& best, v1::GenerationInfo* info) const {
   info->set_request_id(context.request_id);
   info->set_model(options_.model_name);
   info->set_model_revision(options_.manifest->revision);
@@ -158,8 +217,8 @@ void ResponseBuilder::FillInfo(const ResponseContext& context, const RequestResu
 }
 
 template <typename Response>
-Status ResponseBuilder::BuildText(const ResponseContext& context, const RequestResult& result,
-                                  std::string* text, Response* response) const {
+Status AnswerWriter::WriteText(const ResponseContext& context, const RequestResult& result,
+                               std::string* text, Response* response) const {
   const auto order = BestFirst(result);
   if (order.empty()) return NoSequences();
   *text = order.front()->text;
@@ -172,33 +231,33 @@ Status ResponseBuilder::BuildText(const ResponseContext& context, const RequestR
   return OkStatus();
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::CaptionResponse* response) const {
-  return BuildText(context, result, response->mutable_caption(), response);
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::CaptionResponse* response) const {
+  return WriteText(context, result, response->mutable_caption(), response);
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::AnswerResponse* response) const {
-  return BuildText(context, result, response->mutable_answer(), response);
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::AnswerResponse* response) const {
+  return WriteText(context, result, response->mutable_answer(), response);
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::GenerateResponse* response) const {
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::GenerateResponse* response) const {
   const auto order = BestFirst(result);
   if (order.empty()) return NoSequences();
   for (const SequenceResult* sequence : order) {
     v1::Candidate* const candidate = response->add_candidates();
     FillCandidate(context, *sequence, candidate);
     for (const Object& object : sequence->objects) {
-      FillObject(object, context.options.mask_format, candidate->add_objects());
+      FillObject(object, candidate->add_objects());
     }
   }
   FillInfo(context, result, *order.front(), response->mutable_info());
   return OkStatus();
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::ReadTextResponse* response) const {
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::ReadTextResponse* response) const {
   if (result.sequences.empty()) return NoSequences();
   const SequenceResult& best = result.sequences.front();
   std::string text;
@@ -216,38 +275,38 @@ Status ResponseBuilder::Build(const ResponseContext& context, RequestResult resu
   return OkStatus();
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::DetectResponse* response) const {
-  return BuildObjects(context, result, response);
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::DetectResponse* response) const {
+  return WriteObjects(context, result, response);
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::SegmentResponse* response) const {
-  return BuildObjects(context, result, response);
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::SegmentResponse* response) const {
+  return WriteObjects(context, result, response);
 }
 
-Status ResponseBuilder::Build(const ResponseContext& context, RequestResult result,
-                              v1::TaskResponse* response) const {
+Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+                           v1::TaskResponse* response) const {
   switch (context.task) {
     case Task::kCaption:
-      return Build(context, std::move(result), response->mutable_caption());
+      return Write(context, std::move(result), response->mutable_caption());
     case Task::kAnswer:
-      return Build(context, std::move(result), response->mutable_answer());
+      return Write(context, std::move(result), response->mutable_answer());
     case Task::kDetect:
-      return Build(context, std::move(result), response->mutable_detect());
+      return Write(context, std::move(result), response->mutable_detect());
     case Task::kSegment:
-      return Build(context, std::move(result), response->mutable_segment());
+      return Write(context, std::move(result), response->mutable_segment());
     case Task::kRead:
-      return Build(context, std::move(result), response->mutable_read_text());
+      return Write(context, std::move(result), response->mutable_read_text());
     case Task::kGenerate:
       break;
   }
-  return Build(context, std::move(result), response->mutable_generate());
+  return Write(context, std::move(result), response->mutable_generate());
 }
 
 template <typename Response>
-Status ResponseBuilder::BuildObjects(const ResponseContext& context, const RequestResult& result,
-                                     Response* response) const {
+Status AnswerWriter::WriteObjects(const ResponseContext& context, const RequestResult& result,
+                                  Response* response) const {
   if (result.sequences.empty()) return NoSequences();
   std::vector<bool> found(context.labels.size(), false);
   int num_dropped = 0;
@@ -257,7 +316,7 @@ Status ResponseBuilder::BuildObjects(const ResponseContext& context, const Reque
     complete = complete && sequence.finish == FinishReason::kStop;
     for (const Object& object : sequence.objects) {
       if (object.label_index) found[static_cast<std::size_t>(*object.label_index)] = true;
-      FillObject(object, context.options.mask_format, response->add_objects());
+      FillObject(object, response->add_objects());
     }
   }
   response->set_dropped_object_count(num_dropped);

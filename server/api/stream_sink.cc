@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/stream_sink.h"
+#include "server/api/stream_sink.h"
 
 #include <utility>
 
 #include "core/request/endings.h"
-#include "server/object_fields.h"
 
 namespace paligemma {
 namespace {
@@ -40,7 +39,7 @@ void StreamSink::SendText(const RequestDelta& delta) {
   text->set_token_count(static_cast<int>(delta.tokens.size()));
   text->set_candidate_index(delta.candidate_index);
   if (session_->response_context().options.logprobs_asked) {
-    model_->builder->AddLogprobs(delta.logprobs, text->mutable_logprobs());
+    model_->writer->AddLogprobs(delta.logprobs, text->mutable_logprobs());
   }
   const bool merged = call_->MergeIntoLast([&message](v1::StreamGenerateResponse* last) {
     const v1::TextDelta& more = message.delta();
@@ -60,7 +59,7 @@ void StreamSink::SendObject(const Object& object, int candidate_index) {
   const TimePoint began = Clock::Real()->Now();
   v1::StreamGenerateResponse message;
   v1::ObjectFound* const out = message.mutable_object();
-  FillObject(object, session_->response_context().options.mask_format, out->mutable_object());
+  FillObject(object, out->mutable_object());
   out->set_object_index(num_objects_sent_++);
   out->set_candidate_index(candidate_index);
   Send(std::move(message));
@@ -109,7 +108,7 @@ Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
   }
   v1::StreamGenerateResponse message;
   const TimePoint began = Clock::Real()->Now();
-  PG_RETURN_IF_ERROR(model_->builder->Build(context, std::move(result), message.mutable_result()));
+  PG_RETURN_IF_ERROR(model_->writer->Write(context, std::move(result), message.mutable_result()));
   postprocess_ += Clock::Real()->Now() - began;
   session_->NotePostprocess(postprocess_, InfoOf(message.mutable_result()));
   *bytes = message.ByteSizeLong();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A streamed call's end of the engine: text as it comes, objects as they are complete, one result.
-#ifndef SERVER_STREAM_SINK_H_
-#define SERVER_STREAM_SINK_H_
+#ifndef SERVER_API_STREAM_SINK_H_
+#define SERVER_API_STREAM_SINK_H_
 
 #include <atomic>
 #include <memory>
@@ -47,4 +47,4 @@ class StreamSink : public ResponseSink {
 
 }  // namespace paligemma
 
-#endif  // SERVER_STREAM_SINK_H_
+#endif  // SERVER_API_STREAM_SINK_H_
