@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention of cached rows over paged keys and values. A block is one part of one row's keys, for
-// one key head and all query heads that share it, so keys and values are read once. The parts are
-// fixed by the row's own length. The last block of a row to finish joins them in their order.
+// one key head and up to four query heads that share it: keys and values are read once for them.
+// The parts are fixed by the row's own length. The last block of a row's heads to finish joins them
+// in their order.
 #include "core/gpu/device.h"
 #include "core/gpu/kernels.h"
 #include "core/gpu/packing.h"
@@ -13,7 +14,7 @@ constexpr int kWarps = 4, kThreads = kWarps * kWarp;
 constexpr int kLanesOfKey = 8, kKeysOfWarp = kWarp / kLanesOfKey;  // that read a key together
 constexpr int kMaxDim = 256, kVector = 8;
 constexpr int kVectorsOfLane = kMaxDim / kVector / kLanesOfKey;
-constexpr int kMaxGroup = 8;
+constexpr int kMaxGroup = 4;  // query heads of a block; more spill registers
 constexpr float kNever = -1e30f;
 
 template <int kGroup>
@@ -51,6 +52,18 @@ __device__ __forceinline__ void LoadEight(const void* pages, const float* scales
   }
 }
 
+// The query heads of a block.
+struct Heads {
+  int kv_head, first, count;
+  __device__ explicit Heads(const DecodeAttentionArguments& a) {
+    const int group = a.heads / a.pages.kv_heads, sets = CeilDiv(group, kMaxGroup);
+    const int set = static_cast<int>(blockIdx.y) % sets;
+    kv_head = static_cast<int>(blockIdx.y) / sets;
+    first = kv_head * group + set * kMaxGroup;
+    count = min(kMaxGroup, group - set * kMaxGroup);
+  }
+};
+
 // Where the position `key` of the row lies in the pages.
 __device__ __forceinline__ std::size_t PageRow(const DecodeAttentionArguments& a, int row,
                                                int kv_head, int key) {
@@ -61,7 +74,7 @@ __device__ __forceinline__ std::size_t PageRow(const DecodeAttentionArguments& a
 
 // The scores of the part's keys.
 template <Type kType, int kGroup>
-__device__ void Score(const DecodeAttentionArguments& a, int row, int kv_head, int group, int first,
+__device__ void Score(const DecodeAttentionArguments& a, int row, const Heads& heads, int first,
                       int count, Shared<kGroup>* shared) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp,
             warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -74,9 +87,9 @@ __device__ void Score(const DecodeAttentionArguments& a, int row, int kv_head, i
       const int vector = i * kLanesOfKey + member;
 #pragma unroll
       for (int j = 0; j < kVector; ++j) {
-        const bool valid = g < group && vector < vectors;
+        const bool valid = g < heads.count && vector < vectors;
         q[g][i][j] = valid ? a.q[std::size_t(row) * a.q_stride +
-                                 std::size_t(kv_head * group + g) * dim + vector * kVector + j]
+                                 std::size_t(heads.first + g) * dim + vector * kVector + j]
                            : 0;
       }
     }
@@ -85,7 +98,7 @@ __device__ void Score(const DecodeAttentionArguments& a, int row, int kv_head, i
     const int key = base + lane / kLanesOfKey;
     float sums[kGroup] = {};
     if (key < count) {
-      const std::size_t at = PageRow(a, row, kv_head, first + key);
+      const std::size_t at = PageRow(a, row, heads.kv_head, first + key);
 #pragma unroll
       for (int i = 0; i < kVectorsOfLane; ++i) {
         const int vector = i * kLanesOfKey + member;
@@ -106,7 +119,7 @@ __device__ void Score(const DecodeAttentionArguments& a, int row, int kv_head, i
       }
       float score = sums[g] * a.scale;
       if (a.softcap > 0) score = tanhf(score / a.softcap) * a.softcap;
-      if (member == 0 && key < count && g < group) shared->scores[g][key] = score;
+      if (member == 0 && key < count && g < heads.count) shared->scores[g][key] = score;
     }
   }
 }
@@ -135,7 +148,7 @@ __device__ void Weigh(int group, int count, Shared<kGroup>* shared) {
 
 // The weighted sums of the values: each warp takes every fourth key, then the warps' sums meet.
 template <Type kType, int kGroup>
-__device__ void Mix(const DecodeAttentionArguments& a, int row, int kv_head, int group, int first,
+__device__ void Mix(const DecodeAttentionArguments& a, int row, const Heads& heads, int first,
                     int count, Shared<kGroup>* shared) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp,
             warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -144,11 +157,11 @@ __device__ void Mix(const DecodeAttentionArguments& a, int row, int kv_head, int
     float sums[kGroup][kVector] = {};
     for (int key = warp; key < count; key += kWarps) {
       float v[kVector];
-      LoadEight<kType>(a.pages.values, a.pages.value_scales, PageRow(a, row, kv_head, first + key),
-                       dim, lane, v);
+      LoadEight<kType>(a.pages.values, a.pages.value_scales,
+                       PageRow(a, row, heads.kv_head, first + key), dim, lane, v);
 #pragma unroll
       for (int g = 0; g < kGroup; ++g) {
-        const float weight = g < group ? shared->scores[g][key] : 0;
+        const float weight = g < heads.count ? shared->scores[g][key] : 0;
 #pragma unroll
         for (int j = 0; j < kVector; ++j) sums[g][j] = fmaf(weight, v[j], sums[g][j]);
       }
@@ -161,26 +174,26 @@ __device__ void Mix(const DecodeAttentionArguments& a, int row, int kv_head, int
   }
 }
 
-// A part in the workspace: group * (head_dim + 2) floats: sums, then `most` and `total` of a head.
-__device__ __forceinline__ float* PartOf(const DecodeAttentionArguments& a, int row, int kv_head,
-                                         int group, int part) {
-  const std::size_t number = (std::size_t(row) * a.pages.kv_heads + kv_head) * gridDim.x + part;
-  return a.partial + number * group * (a.pages.head_dim + 2);
+// A part in the workspace: for each of the block's heads the sums, then `most` and `total`.
+__device__ __forceinline__ float* PartOf(const DecodeAttentionArguments& a, int row, int part) {
+  const std::size_t number = (std::size_t(row) * gridDim.y + blockIdx.y) * gridDim.x + part;
+  const int heads = min(a.heads / a.pages.kv_heads, kMaxGroup);
+  return a.partial + number * heads * (a.pages.head_dim + 2);
 }
 
-__device__ void JoinParts(const DecodeAttentionArguments& a, int row, int kv_head, int group,
-                          int parts, float* out) {
+__device__ void JoinParts(const DecodeAttentionArguments& a, int row, int heads, int parts,
+                          float* out) {
   const int dim = a.pages.head_dim;
-  for (int i = static_cast<int>(threadIdx.x); i < group * dim; i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < heads * dim; i += kThreads) {
     const int g = i / dim;
     float most = kNever;
     for (int part = 0; part < parts; ++part) {
-      const float* from = PartOf(a, row, kv_head, group, part) + g * (dim + 2);
+      const float* from = PartOf(a, row, part) + g * (dim + 2);
       most = fmaxf(most, __ldcg(from + dim));
     }
     float sum = 0, total = 0;
     for (int part = 0; part < parts; ++part) {
-      const float* from = PartOf(a, row, kv_head, group, part) + g * (dim + 2);
+      const float* from = PartOf(a, row, part) + g * (dim + 2);
       const float weight = expf(__ldcg(from + dim) - most);
       sum = fmaf(weight, __ldcg(from + i % dim), sum);
       total = fmaf(weight, __ldcg(from + dim + 1), total);
@@ -193,25 +206,26 @@ template <Type kType, int kGroup>
 __global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(DecodeAttentionArguments a) {
   PG_SHARED(Shared<kGroup>, shared);
   WaitForPredecessor();
-  const int part = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y);
+  const int part = static_cast<int>(blockIdx.x);
+  const Heads heads(a);
   const int row = static_cast<int>(blockIdx.z), tid = static_cast<int>(threadIdx.x);
-  const int group = a.heads / a.pages.kv_heads, dim = a.pages.head_dim;
+  const int group = heads.count, dim = a.pages.head_dim;
   const int end = a.context[row], begin = a.window > 0 ? max(0, end - a.window) : 0;
   const int parts = CeilDiv(end - begin, kKeysOfPart);
-  float* out = a.out + (std::size_t(row) * a.heads + kv_head * group) * dim;
+  float* out = a.out + (std::size_t(row) * a.heads + heads.first) * dim;
   if (end == 0 && part == 0) {
     for (int i = tid; i < group * dim; i += kThreads) out[i] = 0;
   }
   if (part >= parts) return;
   const int first = begin + part * kKeysOfPart, count = min(kKeysOfPart, end - first);
-  Score<kType>(a, row, kv_head, group, first, count, &shared);
+  Score<kType>(a, row, heads, first, count, &shared);
   __syncthreads();
   Weigh(group, count, &shared);
   __syncthreads();
-  Mix<kType>(a, row, kv_head, group, first, count, &shared);
+  Mix<kType>(a, row, heads, first, count, &shared);
   __syncthreads();
   LetSuccessorStart();
-  float* own = PartOf(a, row, kv_head, group, part);
+  float* own = PartOf(a, row, part);
   for (int i = tid; i < group * dim; i += kThreads) {
     const int g = i / dim;
     float sum = 0;
@@ -228,7 +242,7 @@ __global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(DecodeAttentio
     own[tid * (dim + 2) + dim + 1] = shared.total[tid];
   }
   __syncthreads();
-  unsigned* arrived = &a.arrived[row * a.pages.kv_heads + kv_head];
+  unsigned* arrived = &a.arrived[row * gridDim.y + blockIdx.y];
   if (tid == 0) {
     __threadfence();  // the part comes before its count
     shared.last = atomicAdd(arrived, 1u) == static_cast<unsigned>(parts) - 1;
@@ -236,22 +250,25 @@ __global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(DecodeAttentio
   }
   __syncthreads();
   if (!shared.last) return;
-  JoinParts(a, row, kv_head, group, parts, out);
+  JoinParts(a, row, group, parts, out);
   if (tid == 0) atomicExch(arrived, 0u);
 }
+
+// Sets of query heads, a block each.
+int SetsOf(int heads, int kv_heads) { return kv_heads * CeilDiv(heads / kv_heads, kMaxGroup); }
 
 int MaxParts(int table_positions) { return max(1, CeilDiv(table_positions, kKeysOfPart)); }
 
 template <Type kType>
 cudaError_t LaunchAttention(const DecodeAttentionArguments& a, cudaStream_t stream) {
-  const dim3 grid(MaxParts(a.table_width * a.pages.block_size), a.pages.kv_heads, a.rows);
+  const dim3 grid(MaxParts(a.table_width * a.pages.block_size), SetsOf(a.heads, a.pages.kv_heads),
+                  a.rows);
   const auto launch = [&](auto kernel, std::size_t shared) {
     return Launch(kernel, grid, kThreads, shared, stream, a);
   };
   const int group = a.heads / a.pages.kv_heads;
   if (group == 1) return launch(DecodeAttentionKernel<kType, 1>, sizeof(Shared<1>));
   if (group == 2) return launch(DecodeAttentionKernel<kType, 2>, sizeof(Shared<2>));
-  if (group <= 4) return launch(DecodeAttentionKernel<kType, 4>, sizeof(Shared<4>));
   return launch(DecodeAttentionKernel<kType, kMaxGroup>, sizeof(Shared<kMaxGroup>));
 }
 
@@ -259,14 +276,14 @@ cudaError_t LaunchAttention(const DecodeAttentionArguments& a, cudaStream_t stre
 
 ProductWorkspace DecodeAttentionWorkspace(int rows, int heads, int head_dim, int max_context,
                                           int kv_heads) {
-  const std::size_t parts = std::size_t(rows) * heads * MaxParts(max_context);
-  return {parts * (head_dim + 2) * sizeof(float), std::size_t(rows) * kv_heads};
+  const std::size_t sets = std::size_t(rows) * SetsOf(heads, kv_heads);
+  const std::size_t values = std::size_t(min(heads / kv_heads, kMaxGroup)) * (head_dim + 2);
+  return {sets * MaxParts(max_context) * values * sizeof(float), sets};
 }
 
 cudaError_t DecodeAttention(const DecodeAttentionArguments& a, cudaStream_t stream) {
   const Pages& pages = a.pages;
-  if (a.heads % pages.kv_heads != 0 || a.heads / pages.kv_heads > kMaxGroup ||
-      pages.head_dim % kVector != 0 || pages.head_dim > kMaxDim) {
+  if (a.heads % pages.kv_heads != 0 || pages.head_dim % kVector != 0 || pages.head_dim > kMaxDim) {
     return cudaErrorInvalidValue;
   }
   switch (pages.type) {

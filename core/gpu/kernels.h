@@ -155,8 +155,8 @@ cudaError_t PromptAttention(const PromptAttentionArguments& arguments, cudaStrea
 // keys: out = softmax(cap tanh(q k' scale / cap)) v; softcap 0: none. A row with context 0 is
 // padding and gives zeros. The keys are split into parts of kKeysOfPart, from the first that the
 // row sees; the parts meet in their order.
-// REQUIRES: heads % kv_heads == 0, heads / kv_heads <= 8, head_dim % 8 == 0, head_dim <= 256,
-// `arrived` all zero; it is zero again afterwards.
+// REQUIRES: heads % kv_heads == 0, head_dim % 8 == 0, head_dim <= 256, `arrived` all zero; it is
+// zero again afterwards.
 struct DecodeAttentionArguments {
   const float* q;  // [rows, q_stride]: [heads, head_dim] first, rotated
   Pages pages;
@@ -183,7 +183,7 @@ struct ChooseArguments {
   const float* params;  // [rows, 4]: temperature, top_p, min_p, repetition
   const int* controls;  // [rows, 8]: top_k, mask line, seen line, forced id, seed (two), counter, 0
   const int* masks;     // [lines, words]: bits of allowed ids
-  int* seen;            // [lines, words]: bits of ids that came before
+  int* seen;            // [lines, words]: bits of ids that came before; a line belongs to one row
   float* scores;        // workspace [rows, vocab]
   int* ids;             // [rows]
   float* logprobs;      // [rows], or null

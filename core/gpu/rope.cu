@@ -54,9 +54,11 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
   const float* sine = cosine + half;
   float* all = a.qkv + std::size_t(row) * (a.heads + 2 * kv_heads) * dim;
   const int slot = a.slots[row];
+#pragma unroll 1
   for (int i = warp; i < a.heads + 2 * kv_heads; i += kWarps) {
     float* head = all + std::size_t(i) * dim;
     const bool is_value = i >= a.heads + kv_heads;
+#pragma unroll 1
     for (int j = lane; j < half; j += kWarp) {
       float first = head[j], second = head[half + j];
       if (!is_value) {

@@ -72,7 +72,8 @@ __device__ void AddParts(const ProductArguments& a, const Sum* partial, int row0
 }
 
 template <typename Sum, int kRowTiles>
-__global__ void __launch_bounds__(kThreads) SkinnyKernel(ProductArguments a, int row_bytes) {
+__global__ void __launch_bounds__(kThreads, kRowTiles < 8 ? 4 : 2)
+    SkinnyKernel(ProductArguments a, int row_bytes) {
   PG_SHARED(Shared<kRowTiles>, shared);
   const int tid = static_cast<int>(threadIdx.x), lane = tid % kWarp, warp = tid / kWarp;
   const int group = lane / 4, pair = lane % 4;

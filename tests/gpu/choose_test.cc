@@ -152,11 +152,17 @@ ChooseCase EveryKindOfRow(int vocab, bool ties) {
                                   {.forced = 17},
                                   {.temperature = 1, .top_p = 1e-6f},
                                   {.temperature = 1, .top_k = vocab}};
-  for (int round = 0; round < 3; ++round) {
+#if defined(__SANITIZE_THREAD__)
+  const int rounds = 1;
+#else
+  const int rounds = 3;
+#endif
+  for (int round = 0; round < rounds; ++round) {
     for (Ask ask : kinds) {
       ask.counter = round;
       ask.seed_low = 77 * round;
       ask.seed_high = -round;
+      ask.seen = ask.seen < 0 ? -1 : round;  // no two rows share a line
       c.asks.push_back(ask);
     }
   }
@@ -166,16 +172,22 @@ ChooseCase EveryKindOfRow(int vocab, bool ties) {
   }
   for (int i = 0; i < 2 * c.words(); ++i) {
     c.masks.push_back(static_cast<int>(i < c.words() ? 0x00010100u : 0x7fffffffu));
-    c.seen.push_back(0x0f0f0f0f);
   }
+  c.seen.assign(3 * c.words(), 0x0f0f0f0f);
   return c;
 }
 
 TEST(ChooseTest, FollowsTheRulesForEveryKindOfRow) {
+#if defined(__SANITIZE_THREAD__)  // a fiber costs a millisecond there
+  const std::vector<int> vocabs = {70};
+#else
+  const std::vector<int> vocabs = {70, 1664};
+#endif
   for (const bool ties : {false, true}) {
-    for (const int vocab : {70, 1664}) {
+    for (const int vocab : vocabs) {
       ChooseCase c = EveryKindOfRow(vocab, ties);
       for (const bool of_allowed : {false, true}) {
+        if (ties != of_allowed && vocabs.size() == 1) continue;
         c.of_allowed = of_allowed;
         const Chosen got = c.Run(0, int(c.asks.size()));
         for (std::size_t i = 0; i < c.asks.size(); ++i) {

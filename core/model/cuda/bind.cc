@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "core/model/cuda/rope.h"
+#include "core/gpu/kernels.h"
 #include "core/model/ops/registration.h"
 
 namespace paligemma::cuda {
@@ -21,9 +21,10 @@ at::Tensor Rope(const ops::RopeArgs& args) {
   const at::Tensor ids = args.positions.contiguous();
   at::Tensor out = at::empty({ids.size(0), args.head_dim}, ids.options().dtype(at::kFloat));
   if (ids.numel() > 0) {
-    C10_CUDA_CHECK(LaunchRope(ids.const_data_ptr<int>(), static_cast<int>(ids.size(0)),
-                              static_cast<int>(args.head_dim), args.theta,
-                              out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+    const gpu::RopeArguments own{ids.const_data_ptr<int>(), out.mutable_data_ptr<float>(),
+                                 static_cast<int>(ids.size(0)), static_cast<int>(args.head_dim),
+                                 args.theta};
+    C10_CUDA_CHECK(gpu::Rope(own, c10::cuda::getCurrentCUDAStream()));
   }
   return out;
 }
