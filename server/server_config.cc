@@ -91,8 +91,8 @@ std::vector<std::string> Validate(const ServerConfig& c) {
   CheckDurations(c, &problems);
   CheckChoice("kv-cache-dtype", c.kv_cache_dtype, {"auto", "float32", "bfloat16", "int8"},
               &problems);
-  CheckChoice("cpu-isa", c.cpu_isa, {"auto", "reference", "avx2", "avx512", "avx512-bf16"},
-              &problems);
+  CheckChoice("cpu-isa", c.cpu_isa,
+              {"auto", "reference", "avx2", "avx-vnni", "avx512", "avx512-bf16"}, &problems);
   CheckChoice("log-format", c.log_format, {"text", "json"}, &problems);
   CheckChoice("log-level", c.log_level, {"debug", "info", "warn", "error"}, &problems);
   if (c.tls_cert.empty() != c.tls_key.empty()) {

@@ -81,7 +81,8 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"threads", "N", "threads that compute on the CPU; 0: what the cgroup grants"},
         config.threads);
   visit(S{"cpu-isa", "NAME",
-          "CPU kernels: auto, reference, avx2, avx512 or avx512-bf16; auto: the machine's best"},
+          "CPU kernels: auto, reference, avx2, avx-vnni, avx512 or avx512-bf16; auto: the "
+          "machine's best"},
         config.cpu_isa);
   visit(S{"kv-cache-mib", "N", "memory for keys and values; 0: derived from what is free"},
         config.kv_cache_mib);

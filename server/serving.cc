@@ -226,7 +226,9 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
   LogInfo("device " + device_.device.ToString() +
           (device_.reason.empty() ? "" : " (" + device_.reason + ")") + ", " +
           std::to_string(num_threads_) + " threads" +
-          (summary.cpu_isa.empty() ? "" : ", kernels for " + summary.cpu_isa));
+          (summary.cpu_isa.empty()
+               ? ""
+               : ", kernels for " + summary.cpu_isa + " (" + summary.cpu_isa_reason + ")"));
   LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
   LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +
           " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);

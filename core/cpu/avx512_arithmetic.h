@@ -14,7 +14,7 @@ namespace {
 
 struct Avx512Arithmetic {
   // 24 sums, four registers of weights, one or two of inputs.
-  static constexpr int kWidth = 16, kVectors = 4, kMaxRows = 6, kInputWords = 1;
+  static constexpr int kWidth = 16, kVectors = 4, kMaxRows = 6, kInputWords = 1, kFewRows = 0;
   using Weights = __m512i;
 
   static __m512i LoadWeights(const std::uint32_t* words) { return _mm512_load_si512(words); }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The instruction sets that kernels are written for, chosen at run time. Every kernel is compiled
-// always; which of them run depends on the machine and on --cpu-isa.
+// The instruction sets that kernels are written for. Every kernel is compiled always; which of them
+// run is chosen at run time, from the machine and from --cpu-isa.
 #ifndef CORE_CPU_ISA_H_
 #define CORE_CPU_ISA_H_
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,26 +12,40 @@
 
 namespace paligemma::cpu {
 
-// Each contains those before it. AMX has no kernels yet: machines with it run kAvx512Bf16.
+// From the slowest to the fastest. A machine can run any of them without those before it: CPUs with
+// AVX-512 need not have AVX-VNNI.
 enum class Isa {
-  kReference,   // none of these kernels; the ATen ones
+  kReference,   // none of these kernels: the ATen ones
   kAvx2,        // AVX2 and FMA
-  kAvx512,      // F, BW, DQ, VL and VNNI
-  kAvx512Bf16,  // and BF16
+  kAvxVnni,     // AVX2, FMA and AVX-VNNI
+  kAvx512,      // AVX-512 F, BW, DQ, VL and VNNI
+  kAvx512Bf16,  // the same and AVX-512 BF16
 };
 
-// "reference", "avx2", "avx512", "avx512-bf16": the values of --cpu-isa besides "auto".
+// Names an instruction set no better than which "auto" and the tests may take. Tests of a machine
+// with less than this one set it; a server has --cpu-isa.
+inline constexpr char kMostIsaVariable[] = "PG_MAX_CPU_ISA";
+
+// "reference", "avx2", "avx-vnni", "avx512", "avx512-bf16": the values of --cpu-isa besides "auto".
 std::string_view IsaName(Isa isa);
 
-// The largest that this machine and its operating system can run.
+// Returns true if this machine and its operating system can run it.
+bool CanRun(Isa isa);
+
+// The best that this machine can run and PG_MAX_CPU_ISA allows.
 Isa DetectIsa();
 
-// Those of the above up to DetectIsa(), smallest first, without kReference: what tests run.
+// All that this machine can run and PG_MAX_CPU_ISA allows, slowest first, without kReference: what
+// tests run.
 std::vector<Isa> AvailableIsas();
 
 // "auto" is DetectIsa(). INVALID_ARGUMENT for an unknown name, FAILED_PRECONDITION for one that
 // this machine cannot run.
 StatusOr<Isa> ChooseIsa(std::string_view requested);
+
+// Says in a few words why ChooseIsa(requested) chose what it chose.
+// REQUIRES: ChooseIsa(requested) is ok.
+std::string WhyIsa(std::string_view requested);
 
 }  // namespace paligemma::cpu
 

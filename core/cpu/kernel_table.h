@@ -13,6 +13,7 @@
 #include "core/cpu/page_kernel.h"
 #include "core/cpu/panel_kernel.h"
 #include "core/cpu/row_kernels.h"
+#include "core/cpu/wide_kernel.h"
 
 namespace paligemma::cpu {
 namespace {
@@ -21,12 +22,15 @@ template <typename Float32, typename Bfloat16, typename Int8, typename Int4, typ
 constexpr Kernels MakeKernels() {
   return {
       .float32_panel = MultiplyPanel<Float32>,
-      .bfloat16_panel = MultiplyPanel<Bfloat16>,
-      .int8_panel = MultiplyPanel<Int8>,
+      .bfloat16_panel = MultiplyNarrowPanel<Bfloat16>,
+      .int8_panel = MultiplyNarrowPanel<Int8>,
       .int4_panel = MultiplyInt4Panel<Int4>,
       .fp8_panel = MultiplyFp8Panel<Fp8>,
       .to_bfloat16 = ToBfloat16,
-      .quantize = Quantize,
+      .bfloat16_row_words = kRowWords<Bfloat16>,
+      .bfloat16_row = Bfloat16Row<Bfloat16>,
+      .int8_row_words = kRowWords<Int8>,
+      .quantize = QuantizeRow<Int8>,
       .quantize_signed = QuantizeSigned,
       .quantize_in_groups = QuantizeInGroups,
       .rms_norm = RmsNorm,

@@ -67,10 +67,18 @@ struct Kernels {
 
   // Rounds to nearest even. Writes count values, then zeros up to `padded`.
   void (*to_bfloat16)(const float* x, int count, int padded, std::uint16_t* out);
-  // Returns the scale, max |x| / 127 (of at least 1e-30, so never zero): x = (byte - 128) * scale.
-  // Writes 128 from count to `padded`. NaN and infinities give a scale that hands them on.
-  float (*quantize)(const float* x, int count, int padded, std::uint8_t* out);
-  // The same to signed bytes, without padding: x = byte * scale.
+  // Writes a row for bfloat16_panel and fp8_panel: `words` words of two bfloat16 values each, zeros
+  // from count on, then whatever else the instruction set needs, bfloat16_row_words for each of
+  // these words in all.
+  int bfloat16_row_words;
+  void (*bfloat16_row)(const float* x, int count, int words, std::uint32_t* row);
+  // Returns the scale, max |x| / 127 (at least 1e-30, so never zero): x = (byte - 128) * scale.
+  // Writes a row for int8_panel: `words` words of four bytes each, 128 from count on, then whatever
+  // else the instruction set needs, int8_row_words for each of these words in all. NaN and
+  // infinities give a scale that hands them on.
+  int int8_row_words;
+  float (*quantize)(const float* x, int count, int words, std::uint32_t* row);
+  // Writes signed bytes: x = byte * scale.
   float (*quantize_signed)(const float* x, int count, std::int8_t* out);
   // The same, and -8 times the sum of each group of kInt4Group bytes: what the 8 in int4's
   // values + 8 adds too much.
@@ -105,10 +113,11 @@ struct Kernels {
   void (*attend_int8_pages)(const CachedJob& job);
 };
 
-// REQUIRES: isa is at most DetectIsa(), and not kReference.
+// REQUIRES: CanRun(isa), and isa is not kReference.
 const Kernels& KernelsFor(Isa isa);
 
 extern const Kernels kAvx2Kernels;
+extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512Bf16Kernels;
 

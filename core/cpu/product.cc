@@ -12,14 +12,16 @@ namespace {
 constexpr std::int64_t kWordsPerLine = 16;
 
 // Of activations, for one step of weights.
-std::int64_t InputWordsPerStep(Encoding encoding) {
+std::int64_t InputWordsPerStep(Isa isa, Encoding encoding) {
   switch (encoding) {
     case Encoding::kFloat32:
-    case Encoding::kBfloat16:
-    case Encoding::kInt8:
       return 1;
+    case Encoding::kBfloat16:
+      return KernelsFor(isa).bfloat16_row_words;
+    case Encoding::kInt8:
+      return KernelsFor(isa).int8_row_words;
     case Encoding::kFp8:
-      return 2;
+      return 2 * KernelsFor(isa).bfloat16_row_words;
     case Encoding::kInt4:
       return kInt4Group / 4 + 1;
   }
@@ -27,8 +29,8 @@ std::int64_t InputWordsPerStep(Encoding encoding) {
 }
 
 // Whole cache lines, and an odd number of them: rows a power of two apart would share cache sets.
-std::int64_t StrideOf(Encoding encoding, std::int64_t inputs) {
-  const std::int64_t words = NumSteps(encoding, inputs) * InputWordsPerStep(encoding);
+std::int64_t StrideOf(Isa isa, Encoding encoding, std::int64_t inputs) {
+  const std::int64_t words = NumSteps(encoding, inputs) * InputWordsPerStep(isa, encoding);
   const std::int64_t lines = (words + kWordsPerLine - 1) / kWordsPerLine;
   return (lines | 1) * kWordsPerLine;
 }
@@ -80,7 +82,7 @@ void MultiplyRows(PanelKernel kernel, const Activations& x, const PackedMatrix& 
   job.weight_scale = w.scale == nullptr ? nullptr : w.scale + first;
   job.rows = x.words() + row * x.stride();
   job.row_stride = x.stride();
-  job.row_scale = x.scales() + row;
+  job.row_scale = x.scales() == nullptr ? nullptr : x.scales() + row;
   job.num_rows = static_cast<int>(count);
   job.num_steps = static_cast<int>(w.num_steps());
   job.y = y;
@@ -113,10 +115,21 @@ std::int64_t RowsAtOnce(const Activations& x) {
 }  // namespace
 
 const Kernels& KernelsFor(Isa isa) {
-  PG_CHECK(isa != Isa::kReference && isa <= DetectIsa()) << "kernels for " << IsaName(isa);
-  return isa == Isa::kAvx2     ? kAvx2Kernels
-         : isa == Isa::kAvx512 ? kAvx512Kernels
-                               : kAvx512Bf16Kernels;
+  PG_CHECK(CanRun(isa)) << "kernels for " << IsaName(isa);
+  switch (isa) {
+    case Isa::kReference:
+      break;
+    case Isa::kAvx2:
+      return kAvx2Kernels;
+    case Isa::kAvxVnni:
+      return kAvxVnniKernels;
+    case Isa::kAvx512:
+      return kAvx512Kernels;
+    case Isa::kAvx512Bf16:
+      return kAvx512Bf16Kernels;
+  }
+  PG_CHECK(false) << "the reference kernels have no table";
+  return kAvx2Kernels;
 }
 
 Activations::Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std::int64_t inputs)
@@ -124,7 +137,7 @@ Activations::Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std:
       encoding_(encoding),
       num_rows_(num_rows),
       inputs_(inputs),
-      stride_(StrideOf(encoding, inputs)),
+      stride_(StrideOf(isa, encoding, inputs)),
       words_(num_rows * stride_),
       scales_(encoding == Encoding::kInt8 || encoding == Encoding::kInt4 ? num_rows : 0) {}
 
@@ -138,11 +151,10 @@ void Activations::SetRow(std::int64_t row, const float* x) {
       break;
     case Encoding::kBfloat16:
     case Encoding::kFp8:
-      KernelsFor(isa_).to_bfloat16(x, count, padded, reinterpret_cast<std::uint16_t*>(words));
+      KernelsFor(isa_).bfloat16_row(x, count, padded / 2, words);
       break;
     case Encoding::kInt8:
-      scales_[row] =
-          KernelsFor(isa_).quantize(x, count, padded, reinterpret_cast<std::uint8_t*>(words));
+      scales_[row] = KernelsFor(isa_).quantize(x, count, padded / 4, words);
       break;
     case Encoding::kInt4:
       scales_[row] =

@@ -100,7 +100,10 @@ class TorchScriptRunner::Impl {
     summary_.weight_bytes = vision.bytes + decoder.bytes;
     summary_.load_seconds = vision.seconds + decoder.seconds;
     summary_.image_cache_bytes = images_.bytes();
-    summary_.cpu_isa = device_.is_cpu() ? cpu::IsaName(kernels_->context.isa) : "";
+    if (device_.is_cpu()) {
+      summary_.cpu_isa = cpu::IsaName(kernels_->context.isa);
+      summary_.cpu_isa_reason = cpu::WhyIsa(options_.cpu_isa);
+    }
   }
 
   // Makes the KV tensors, which wait for the weights: what is free is then known.

@@ -25,7 +25,8 @@ struct ModelSummary {
   std::int64_t weight_bytes = 0;
   double load_seconds = 0;  // hashing included
   std::string kv_dtype;
-  std::string cpu_isa;  // of the kernels; empty on GPUs
+  std::string cpu_isa;         // of the kernels; empty on GPUs
+  std::string cpu_isa_reason;  // why these; empty on GPUs
   KvCachePlan kv;
   std::int64_t image_cache_bytes = 0;
 };

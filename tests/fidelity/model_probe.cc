@@ -318,8 +318,14 @@ int Run(const std::string& bundle, const std::string& isa) {
 }  // namespace paligemma
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--isas") {
+    for (const paligemma::cpu::Isa isa : paligemma::cpu::AvailableIsas()) {
+      std::cout << paligemma::cpu::IsaName(isa) << '\n';
+    }
+    return 0;
+  }
   if (argc != 3) {
-    std::cerr << "usage: model_probe BUNDLE ISA\n";
+    std::cerr << "usage: model_probe BUNDLE ISA | --isas\n";
     return 2;
   }
   return paligemma::Run(argv[1], argv[2]);

@@ -8,6 +8,7 @@ tiny-a and tiny-b see everything, tiny-c has transformers' window, of 8 tokens: 
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import LONG, Probe, Table
-from geometry import Case, Model, blocks, load, make_model
+from geometry import MODEL_PROBE, Case, Model, blocks, load, make_model
 from paligemma_export import bundle, goldens
 from paligemma_export.huggingface import HuggingFaceSource
 from paligemma_export.pictures import squashed
@@ -25,7 +26,7 @@ from paligemma_export.pictures import squashed
 STEPS = 20
 TOP = 20  # log-probabilities looked at, of each step
 NAMES = ("tiny-a", "tiny-b", "tiny-c")
-ISAS = ("reference", "avx2", "avx512", "avx512-bf16")
+ISAS = ("reference", "avx2", "avx-vnni", "avx512", "avx512-bf16")
 TRANSFORMERS = "transformers, eager, float32"
 Answer = list[list[Any]]  # [token, log-probability, [[token, log-probability], ...]] of each step
 
@@ -176,7 +177,5 @@ def furthest(some: list[Answer], others: list[Answer]) -> float:
 
 
 def isas_of_this_machine() -> tuple[str, ...]:
-    """Those whose flags the processor has."""
-    flags = set(Path("/proc/cpuinfo").read_text().split())
-    needs = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512_vnni"}, "avx512-bf16": {"avx512_bf16"}}
-    return tuple(isa for isa in ISAS if needs.get(isa, set()) <= flags)
+    """The reference operators and what the probe can run here; PG_MAX_CPU_ISA may allow less."""
+    return ("reference", *subprocess.check_output([MODEL_PROBE, "--isas"], text=True).split())

@@ -262,6 +262,10 @@ TEST_P(ProductTest, ExtremesStayExact) {
     const Matrix w(encoding, 64, kInputs, std::vector<float>(64 * kInputs, value));
     ExpectProduct(Alone(), std::vector<float>(7 * kInputs, -3.f), w);
     ExpectProduct(Alone(), std::vector<float>(7 * kInputs, 3.f), w);
+    for (int rows = 1; rows <= 4; ++rows) {
+      ExpectProduct(Alone(), std::vector<float>(rows * kInputs, -3.f), w);
+      ExpectProduct(Alone(), std::vector<float>(rows * kInputs, 3.f), w);
+    }
     ExpectProduct(Alone(), std::vector<float>(kInputs, 0.f), w);
     ExpectProduct(Alone(), std::vector<float>(kInputs, 1e-35f), w);
   }
@@ -278,6 +282,31 @@ TEST_P(ProductTest, ANanReachesItsOwnRowAndNoOther) {
       EXPECT_TRUE(std::isnan(y[70 + o]));
       EXPECT_EQ(y[o], clean[o]);
       EXPECT_EQ(y[140 + o], clean[140 + o]);
+    }
+  }
+}
+
+// -128 is no value of a symmetric matrix. A damaged one must not answer otherwise in a batch.
+TEST_P(ProductTest, TheLeastByteStaysExact) {
+  constexpr int kInputs = 516;
+  const Matrix w(Encoding::kInt8, 64, kInputs, std::vector<float>(64 * kInputs, -128.f));
+  for (const int rows : {1, 2, 3, 4, 7}) {
+    ExpectProduct(Alone(), std::vector<float>(rows * kInputs, -3.f), w);
+    ExpectProduct(Alone(), std::vector<float>(rows * kInputs, 3.f), w);
+  }
+}
+
+TEST_P(ProductTest, AnInfinityIsTheSameAloneAndInABatch) {
+  for (const Encoding encoding : kEncodings) {
+    const Matrix w = RandomMatrix(encoding, 70, 96);
+    std::vector<float> x = RandomValues(7 * 96, 3);
+    x[17] = -std::numeric_limits<float>::infinity();
+    const std::vector<float> all = Product(Alone(), x, w);
+    const std::vector<float> alone = Product(Alone(), {x.begin(), x.begin() + 96}, w);
+    for (int o = 0; o < 70; ++o) {
+      EXPECT_FALSE(std::isfinite(all[o]));
+      EXPECT_EQ(std::isnan(alone[o]), std::isnan(all[o]));
+      EXPECT_TRUE(std::isnan(all[o]) || alone[o] == all[o]);
     }
   }
 }
