@@ -19,8 +19,8 @@ void UseCpuTime(bool use);
 // Seconds to read `bytes` of `data` once, on all threads.
 double SecondsToRead(const cpu::Context& context, const void* data, std::size_t bytes);
 
-// Operations a second (a multiplication and an addition are two) of the fastest instruction that
-// the context's instruction set has for the encoding, from registers alone, on all threads.
+// Operations a second (a multiplication and an addition are two) of the fastest sequence known for
+// the encoding on the context's instruction set, from registers alone, on all threads.
 double PeakOperations(const cpu::Context& context, cpu::Encoding encoding);
 
 }  // namespace paligemma::bench
