@@ -20,14 +20,16 @@ bool IsPicture(const std::filesystem::path& path) {
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
 }
 
+// Notebooks write several labels as one text, "cow ; ship".
 std::vector<std::string> SplitLabels(const std::string& text) {
+  constexpr char kBlanks[] = " \t\r\n";
   std::vector<std::string> labels;
   std::stringstream stream(text);
   std::string part;
   while (std::getline(stream, part, ';')) {
-    const size_t begin = part.find_first_not_of(' ');
+    const size_t begin = part.find_first_not_of(kBlanks);
     if (begin == std::string::npos) continue;
-    labels.push_back(part.substr(begin, part.find_last_not_of(' ') - begin + 1));
+    labels.push_back(part.substr(begin, part.find_last_not_of(kBlanks) - begin + 1));
   }
   return labels;
 }
@@ -62,8 +64,9 @@ template <typename Request>
 void FillObjectTask(const Arguments& arguments, const std::string& text, const InputImage& image,
                     Request* request) {
   request->mutable_image()->set_content(image.bytes);
-  for (const std::string& label : arguments.labels.empty() ? SplitLabels(text) : arguments.labels) {
-    request->add_labels(label);
+  for (const std::string& entry :
+       arguments.labels.empty() ? std::vector<std::string>{text} : arguments.labels) {
+    for (std::string& label : SplitLabels(entry)) request->add_labels(std::move(label));
   }
   if (arguments.separate) request->set_label_mode(v1::LABEL_MODE_SEPARATE);
   if (arguments.min_score) request->set_min_score(*arguments.min_score);

@@ -35,6 +35,24 @@ void AddDetail(const google::protobuf::Any& detail, Details* out) {
   }
 }
 
+// What gRPC says of a request that the server's transport does not carry: "Received message larger
+// than max (V vs. L)". It knows no fields, so that reason, value and limit are added here.
+void AddTransportLimit(StatusCode code, std::string* message, Details* details) {
+  constexpr std::string_view kTooLarge = "message larger than max (", kVersus = " vs. ";
+  if (details->reason != Reason::kNone || code != StatusCode::kResourceExhausted) return;
+  const std::size_t at = message->find(kTooLarge);
+  if (at == std::string::npos) return;
+  const std::size_t begin = at + kTooLarge.size();
+  const std::size_t versus = message->find(kVersus, begin), end = message->find(')', begin);
+  if (versus == std::string::npos || end == std::string::npos || end < versus) return;
+  const std::string value = message->substr(begin, versus - begin);
+  const std::size_t limit_begin = versus + kVersus.size();
+  const std::string limit = message->substr(limit_begin, end - limit_begin);
+  details->reason = Reason::kImageTooLarge;
+  details->metadata = {{"field", "images"}, {"value", value}, {"limit", limit}};
+  *message = "images: the request has " + value + " bytes, limit " + limit + " of one message";
+}
+
 }  // namespace
 
 Status FromGrpcStatus(const grpc::Status& status) {
@@ -51,6 +69,7 @@ Status FromGrpcStatus(const grpc::Status& status) {
     message.insert(0, "gRPC code " + std::to_string(status.error_code()) + ": ");
     code = StatusCode::kInternal;
   }
+  AddTransportLimit(code, &message, &details);
   return Status(code, details.reason, std::move(message), std::move(details.metadata))
       .WithRetryAfter(details.retry_after);
 }

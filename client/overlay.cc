@@ -2,6 +2,7 @@
 #include "client/overlay.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
@@ -22,10 +23,14 @@ Status TintMask(const v1::Mask& mask, const cv::Scalar& color, cv::Mat* canvas) 
   PG_ASSIGN_OR_RETURN(const DecodedImage decoded, DecodeImage(input, ImageLimits(), "mask"));
   const RgbImage& pixels = decoded.image;
   const int left = mask.region().x_min(), top = mask.region().y_min();
-  for (int y = 0; y < pixels.height; ++y) {
-    for (int x = 0; x < pixels.width; ++x) {
-      const size_t index =
-          3 * (static_cast<size_t>(y) * static_cast<size_t>(pixels.width) + static_cast<size_t>(x));
+  // The mask of a picture that was resized before it was sent has fewer pixels than its region.
+  const int width = std::max(pixels.width, mask.region().x_max() - left);
+  const int height = std::max(pixels.height, mask.region().y_max() - top);
+  for (int y = 0; y < height; ++y) {
+    const size_t mask_row = static_cast<size_t>(std::int64_t{y} * pixels.height / height);
+    for (int x = 0; x < width; ++x) {
+      const size_t mask_column = static_cast<size_t>(std::int64_t{x} * pixels.width / width);
+      const size_t index = 3 * (mask_row * static_cast<size_t>(pixels.width) + mask_column);
       const int row = top + y, column = left + x;
       const bool inside = row >= 0 && row < canvas->rows && column >= 0 && column < canvas->cols;
       if (!inside || pixels.pixels[index] < 128) continue;

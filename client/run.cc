@@ -3,10 +3,12 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <iostream>
 
 #include "client/client.h"
+#include "client/fit.h"
 #include "client/map.h"
 #include "client/overlay.h"
 #include "client/png_writer.h"
@@ -38,7 +40,10 @@ Status WriteOverlay(const InputImage& input, const v1::TaskResponse& response,
                     const std::string& path) {
   ImageInput encoded;
   encoded.encoded = input.bytes;
-  PG_ASSIGN_OR_RETURN(DecodedImage decoded, DecodeImage(encoded, ImageLimits(), input.name));
+  ImageLimits limits;
+  limits.max_bytes = std::ssize(input.bytes);
+  limits.max_pixels = kMaxLocalPixels;
+  PG_ASSIGN_OR_RETURN(DecodedImage decoded, DecodeImage(encoded, limits, input.name));
   if (const Objects* objects = ObjectsIn(response); objects != nullptr) {
     PG_RETURN_IF_ERROR(DrawObjects(*objects, &decoded.image));
   }
@@ -69,6 +74,7 @@ class TaskRunner {
         groups_(std::move(groups)),
         count_(static_cast<int>(groups_.size())),
         in_(console.in),
+        err_(console.err),
         progress_(console.terminal && count_ > 1 ? console.err : nullptr, count_, Clock::Real()),
         printer_({arguments.json, arguments.command == "detect" || arguments.command == "segment",
                   count_},
@@ -113,12 +119,53 @@ class TaskRunner {
   }
 
   StatusOr<v1::TaskResponse> Call(const std::string& name, const std::vector<InputImage>& images) {
-    const v1::TaskRequest task = MakeTask(arguments_, text_, images);
-    if (!arguments_.stream) return client_->Call(task);
-    return client_->Stream(task, [&](const v1::StreamGenerateResponse& event) {
-      printer_.Event(name, event);
-      return true;
-    });
+    v1::TaskRequest task = MakeTask(arguments_, text_, images);
+    StatusOr<v1::TaskResponse> response = Send(name, task, {});
+    if (response.ok() || response.status().reason() != Reason::kImageTooLarge) return response;
+    const StatusOr<v1::Model> model = FindModel();
+    if (!model.ok()) return response;
+    PG_ASSIGN_OR_RETURN(const std::vector<ResizedPicture> resized, FitPictures(*model, &task));
+    if (resized.empty()) return response;
+    Tell(resized.front(), *model);
+    return Send(name, task, resized);
+  }
+
+  StatusOr<v1::TaskResponse> Send(const std::string& name, const v1::TaskRequest& task,
+                                  const std::vector<ResizedPicture>& resized) {
+    StatusOr<v1::TaskResponse> response =
+        arguments_.stream
+            ? client_->Stream(task,
+                              [&](v1::StreamGenerateResponse event) {
+                                if (event.has_object()) {
+                                  RestoreObject(resized, event.mutable_object()->mutable_object());
+                                }
+                                printer_.Event(name, event);
+                                return true;
+                              })
+            : client_->Call(task);
+    if (response.ok()) RestoreResponse(resized, &*response);
+    return response;
+  }
+
+  // The model that answers, of those that the server lists.
+  StatusOr<v1::Model> FindModel() {
+    PG_ASSIGN_OR_RETURN(const std::vector<v1::Model> models, client_->Models());
+    for (const v1::Model& model : models) {
+      const std::string& asked = arguments_.model;
+      if (asked.empty() || model.name() == asked || model.name() == "models/" + asked) return model;
+    }
+    return Status(StatusCode::kNotFound, "the server does not list the model");
+  }
+
+  // Once a run, from whichever call is first.
+  void Tell(const ResizedPicture& picture, const v1::Model& model) {
+    if (told_.exchange(true)) return;
+    const std::string size =
+        std::to_string(model.image_size()) + " x " + std::to_string(model.image_size());
+    *err_ << "paligemma: a picture of " + std::to_string(picture.width) + " x " +
+                 std::to_string(picture.height) + " pixels exceeds what the server takes: it was " +
+                 "resized to the " + size + " that the model sees. Boxes are in pixels of the " +
+                 "full picture, masks have the sent size\n";
   }
 
   const Arguments& arguments_;
@@ -127,6 +174,8 @@ class TaskRunner {
   const std::vector<Group> groups_;
   const int count_;
   std::istream* const in_;
+  std::ostream* const err_;
+  std::atomic<bool> told_ = false;
   ProgressBar progress_;
   Printer printer_;
 };
@@ -174,6 +223,11 @@ int RunModels(const Arguments& arguments, const Console& console) {
     *console.out << model.name() << "  " << v1::ModelState_Name(model.state()) << "  "
                  << model.image_size() << " px, " << model.activation_dtype() << "\n ";
     for (const std::string& method : model.supported_methods()) *console.out << " " << method;
+    *console.out << "\n  at most " << model.limits().max_image_pixels() << " pixels and "
+                 << model.limits().max_image_bytes() << " bytes an image; output tokens:";
+    for (const v1::MethodLimits& limits : model.limits().methods()) {
+      *console.out << " " << limits.method() << " " << limits.max_output_tokens();
+    }
     *console.out << std::endl;
   }
   return kAnswered;

@@ -58,8 +58,8 @@ ObjectReader::ObjectReader(const TokenSpec& tokens, const Request& request, cons
       folded_labels_(FoldedAll(request.labels)),
       min_score_(request.min_score),
       has_logprobs_(LogprobsOf(request) >= 0),
-      encoding_(MayHaveMasks(request.task) ? request.mask.encoding : MaskEncoding::kNone),
-      parser_(tokens, {.require_codes = TraitsOf(request.task).has_masks}) {}
+      encoding_(MayHaveMasks(ObjectTaskOf(request)) ? request.mask.encoding : MaskEncoding::kNone),
+      parser_(tokens, {.require_codes = TraitsOf(ObjectTaskOf(request)).has_masks}) {}
 
 std::vector<Object> ObjectReader::Append(const TokenLogprob& token, std::string_view bytes) {
   if (has_logprobs_) logprobs_.push_back(token.logprob);

@@ -38,7 +38,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
   const int logprobs = LogprobsOf(request);
   delivery.deadline = request.deadline;
   delivery.logprobs = logprobs >= 0;
-  delivery.streams_objects = request.streamed && TraitsOf(request.task).has_objects;
+  delivery.streams_objects = request.streamed && TraitsOf(ObjectTaskOf(request)).has_objects;
   delivery.mask = request.mask;
   const ImageInfo image = result.images.empty() ? ImageInfo() : result.images.front();
   for (std::size_t p = 0; p < prepared.prompts.size(); ++p) {

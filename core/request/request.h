@@ -38,10 +38,12 @@ struct Request {
   std::string id;     // x-request-id
   std::string model;  // "models/..."; empty: the only one
   std::vector<ImageInput> images;
-  std::string text;                 // the question, or Generate's raw prompt
-  std::vector<std::string> labels;  // Detect, Segment
+  std::string text;  // the question, or Generate's raw prompt
+  // The task as whose prompt a raw prompt is written, if it is; ValidateRequest() finds it.
+  std::optional<Task> written_task;
+  std::vector<std::string> labels;  // Detect, Segment, and a raw prompt that is written as theirs
   bool separate_labels = false;     // one prompt for each label
-  std::string language;             // BCP-47; ValidateRequest() leaves the primary subtag
+  std::string language;             // BCP-47; ValidateRequest() leaves the model's own name
   bool long_caption = false;
   std::optional<Box> region;  // Caption
   SamplingParams sampling;
@@ -63,10 +65,15 @@ struct Request {
   std::string cache_scope;
 };
 
+// Returns the task whose objects the answer holds: of a raw prompt, that as whose it is written.
+inline Task ObjectTaskOf(const Request& request) {
+  return request.written_task.value_or(request.task);
+}
+
 // Returns how many alternatives each token comes with; -1: no log-probabilities at all. Scores of
 // objects and the order of candidates need log-probabilities, asked for or not.
 inline int LogprobsOf(const Request& request) {
-  const bool needed = TraitsOf(request.task).has_objects || request.num_candidates > 1;
+  const bool needed = TraitsOf(ObjectTaskOf(request)).has_objects || request.num_candidates > 1;
   return request.logprobs.value_or(needed ? 0 : -1);
 }
 

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "core/base/utf8.h"
+#include "core/request/text_forms.h"
 
 namespace paligemma {
 namespace {
@@ -32,9 +34,7 @@ std::string Number(float value) {
   return error == std::errc() ? std::string(buffer, end) : "?";
 }
 
-bool IsBlank(std::string_view text) {
-  return text.find_first_not_of(" \t\n\r\v\f") == std::string_view::npos;
-}
+bool IsBlank(std::string_view text) { return TrimBlanks(text).empty(); }
 
 std::string Join(const std::vector<std::string>& parts) {
   std::string text;
@@ -145,21 +145,20 @@ Status CheckTimeBudget(const Request& request) {
                       std::to_string(seconds(kMaxTimeBudget)), "must be above 0 and at most a day");
 }
 
-// Leaves the primary subtag in lower case; no language is English.
+// Leaves the model's own name of the language; no language is English.
 Status CheckLanguage(const TaskSpec& spec, Request* request) {
-  const std::string& code = request->language;
-  std::string language = code.empty() ? "en" : code.substr(0, code.find_first_of("-_"));
-  for (char& c : language) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string code = request->language.empty() ? "en" : request->language;
   // A prompt without a place for the language is in the one that it was tuned with.
   const std::vector<std::string> known =
       spec.languages.empty() ? std::vector<std::string>{"en"} : spec.languages;
-  if (std::find(known.begin(), known.end(), language) == known.end()) {
-    const std::string shown = code.empty() ? "en" : code.substr(0, kMaxShownBytes);
+  std::optional<std::string> language = FindLanguage(code, known);
+  if (!language.has_value()) {
+    const std::string shown = code.substr(0, kMaxShownBytes);
     return Status(StatusCode::kInvalidArgument, Reason::kLanguageUnsupported,
                   "language_code: the model has no \"" + shown + "\"; it has " + Join(known),
                   {{"field", "language_code"}, {"value", shown}, {"supported", Join(known)}});
   }
-  request->language = std::move(language);
+  request->language = *std::move(language);
   return OkStatus();
 }
 
@@ -184,7 +183,18 @@ Status CheckCaption(const Request& request, const RequestRules& rules) {
   return request.region.has_value() ? CheckRegion(request, rules) : OkStatus();
 }
 
-Status CheckText(const Request& request, const RequestRules& rules) {
+// Takes the marks of Hugging Face's processor off, which may repeat the number of pictures.
+Status TakeMarks(Request* request) {
+  const auto marks = static_cast<std::size_t>(TakeFrontMarks(&request->text));
+  if (marks == 0 || marks == request->images.size()) return OkStatus();
+  const std::string field(TraitsOf(request->task).text_field);
+  return InvalidField(field, std::to_string(marks), std::to_string(request->images.size()),
+                      "has another number of <image> than the request has images; leave <image> "
+                      "out, it is not needed");
+}
+
+Status CheckText(const RequestRules& rules, Request* changed) {
+  const Request& request = *changed;
   const std::int64_t tokens = rules.manifest->limits.max_input_tokens;
   const auto size = static_cast<std::int64_t>(request.text.size());
   if (size > tokens * kMaxTokenBytes) {
@@ -196,6 +206,14 @@ Status CheckText(const Request& request, const RequestRules& rules) {
   }
   const TaskTraits& traits = TraitsOf(request.task);
   PG_RETURN_IF_ERROR(ValidateUtf8(request.text, traits.text_field));
+  NormalizeLineEnds(&changed->text);
+  PG_RETURN_IF_ERROR(TakeMarks(changed));
+  if (request.task == Task::kGenerate) {
+    if (auto written = FindWrittenTask(request.text, *rules.manifest); written.has_value()) {
+      changed->written_task = written->task;
+      changed->labels = std::move(written->labels);
+    }
+  }
   const bool required = !traits.placeholder.empty();
   if (!required || !IsBlank(request.text)) return OkStatus();
   return InvalidField(std::string(traits.text_field), "", "", "is blank");
@@ -208,22 +226,24 @@ Status CheckLabel(const std::string& label, const std::string& field) {
                         "must have 1 to " + std::to_string(kMaxLabelBytes) + " bytes");
   }
   if (label.find(';') != std::string::npos) {
-    return InvalidField(field, "", "", "must not hold \";\"");
+    return InvalidField(field, "", "", "holds \";\", which separates labels: one label per entry");
   }
   const bool has_controls = std::any_of(label.begin(), label.end(), [](char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
   });
   if (has_controls) return InvalidField(field, "", "", "must not hold control characters");
-  if (IsBlank(label)) return InvalidField(field, "", "", "is blank");
   return ValidateUtf8(label, field);
 }
 
-Status CheckLabels(const Request& request, const RequestRules& rules) {
+Status CheckLabels(const RequestRules& rules, Request* changed) {
+  const Request& request = *changed;
   PG_RETURN_IF_ERROR(
       CheckRange("labels", std::ssize(request.labels), 1, rules.manifest->limits.max_labels));
   std::set<std::string_view> seen;
   for (std::size_t i = 0; i < request.labels.size(); ++i) {
     const std::string field = Element("labels", i);
+    if (IsBlank(request.labels[i])) return InvalidField(field, "", "", "is blank");
+    changed->labels[i] = std::string(TrimBlanks(request.labels[i]));
     PG_RETURN_IF_ERROR(CheckLabel(request.labels[i], field));
     if (!seen.insert(request.labels[i]).second) {
       return InvalidField(field, request.labels[i], "", "is there twice");
@@ -308,17 +328,17 @@ Status CheckImages(const Request& request, const RequestRules& rules) {
 }
 
 // The rules of one task alone.
-Status CheckTask(const Request& request, const RequestRules& rules) {
-  switch (request.task) {
+Status CheckTask(const RequestRules& rules, Request* request) {
+  switch (request->task) {
     case Task::kCaption:
-      return CheckCaption(request, rules);
+      return CheckCaption(*request, rules);
     case Task::kAnswer:
     case Task::kGenerate:
-      return CheckText(request, rules);
+      return CheckText(rules, request);
     case Task::kDetect:
     case Task::kSegment:
-      PG_RETURN_IF_ERROR(CheckLabels(request, rules));
-      return CheckObjects(request);
+      PG_RETURN_IF_ERROR(CheckLabels(rules, request));
+      return CheckObjects(*request);
     case Task::kRead:
       return OkStatus();
   }
@@ -335,7 +355,7 @@ Status ValidateRequest(const RequestRules& rules, Request* request) {
   PG_RETURN_IF_ERROR(CheckCandidates(*request));
   PG_RETURN_IF_ERROR(CheckTimeBudget(*request));
   PG_RETURN_IF_ERROR(CheckLanguage(rules.manifest->tasks.at(request->task), request));
-  PG_RETURN_IF_ERROR(CheckTask(*request, rules));
+  PG_RETURN_IF_ERROR(CheckTask(rules, request));
   return CheckImages(*request, rules);
 }
 

@@ -3,8 +3,8 @@
 // rule stands here once, with its code, its wording and the path of the field that it blames. A
 // front end fills a Request and calls ValidateRequest(); the engine relies on the result.
 //
-// A rule that gives text its normal form (a language's primary subtag; later, the normal form of
-// prompts and other names of languages) belongs to the check of its field in validate.cc.
+// A rule that gives text its normal form belongs to the check of its field in validate.cc; the
+// forms themselves stand in core/request/text_forms.h.
 //
 // Pure functions; thread safe.
 #ifndef CORE_REQUEST_VALIDATE_H_
@@ -39,7 +39,8 @@ struct RequestRules {
   bool allow_ignore_eos = false;
 };
 
-// Checks the request and gives its language the form that prompts need. An error names the field
+// Checks the request, and gives its prompt, labels and language the form that the model was trained
+// with. An error names the field
 // as the API spells it ("generation_config.top_p", "images[0].raw"), with the value and the limit
 // where there are such. No value is clamped; of several faults the first is reported.
 Status ValidateRequest(const RequestRules& rules, Request* request);

@@ -74,6 +74,40 @@ TEST_F(RunTest, AnAnswerIsPrinted) {
   EXPECT_THAT(err_.str(), IsEmpty());
 }
 
+TEST_F(RunTest, APictureAboveTheLimitIsResizedAndSaidOnce) {
+  arguments_.command = "detect";
+  arguments_.labels = {"cow ; ship"};
+  arguments_.positional = {folder_ + "/a.png", folder_ + "/b.png"};
+  arguments_.concurrency = 1;
+  arguments_.json = true;
+  server_.on_list = [](const v1::ListModelsRequest&, v1::ListModelsResponse* answer) {
+    v1::Model* const model = answer->add_models();
+    model->set_name("models/a");
+    model->set_image_size(28);
+    model->set_resampling(v1::RESAMPLING_PILLOW_BICUBIC);
+    model->set_padding(v1::PADDING_SQUASH);
+    model->mutable_limits()->set_max_image_pixels(1000);
+  };
+  server_.on_task = [](grpc::ServerContext*, const v1::TaskRequest& task,
+                       v1::TaskResponse* answer) {
+    EXPECT_EQ(task.detect().labels_size(), 2);
+    if (!task.detect().image().has_raw()) {
+      return RichError(grpc::StatusCode::INVALID_ARGUMENT, "IMAGE_TOO_LARGE");
+    }
+    v1::DetectedObject* const object = answer->mutable_detect()->add_objects();
+    object->mutable_normalized_box()->set_x_max(0.5f);
+    object->mutable_pixel_box()->set_x_max(14);
+    return grpc::Status::OK;
+  };
+  EXPECT_EQ(Run(), kAnswered);
+  for (const json& line : Lines()) {
+    EXPECT_EQ(line["response"]["objects"][0]["pixel_box"]["x_max"], 30) << line;
+  }
+  const std::string said = err_.str();
+  EXPECT_THAT(said, HasSubstr("60 x 50 pixels exceeds"));
+  EXPECT_EQ(said.find("exceeds"), said.rfind("exceeds"));
+}
+
 TEST_F(RunTest, ADashReadsStandardInput) {
   in_.str("12345");
   arguments_.positional = {"-"};

@@ -169,3 +169,11 @@ def test_version_is_the_servers() -> None:
     assert pg.__version__ == version
     project = (ROOT / "clients/python/pyproject.toml").read_text()
     assert re.search(r'^version = "(.*)"', project, re.M).group(1) == version
+
+
+def test_labels_in_one_text_are_split_and_trimmed() -> None:
+    """Notebooks write "cow ; ship"; an entry without a label is left for the server to name."""
+    for labels in ("cow ; ship", ["cow;ship"], [" cow ", "ship"]):
+        assert list(requests.detect(b"x", labels).labels) == ["cow", "ship"]
+    assert list(requests.detect(b"x", "a, b").labels) == ["a, b"]
+    assert list(requests.detect(b"x", [" "]).labels) == [""]

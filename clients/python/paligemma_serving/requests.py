@@ -181,7 +181,10 @@ def _common(model: str, config: Config, options: Options) -> dict[str, Any]:
 
 
 def _labels(labels: str | Sequence[str]) -> list[str]:
-    return [labels] if isinstance(labels, str) else list(labels)
+    """One label per entry, without blanks around it: "cow ; ship" is two."""
+    entries = [labels] if isinstance(labels, str) else labels
+    parts = [part.strip() for entry in entries for part in (entry.split(";") if ";" in entry else [entry])]
+    return [part for part in parts if part] or parts
 
 
 def _box(region: Region) -> v1.NormalizedBox | None:

@@ -180,6 +180,64 @@ TEST_F(ValidateTest, ALanguageIsItsPrimarySubtag) {
                                      Pair("supported", "en, de")));
 }
 
+TEST_F(ValidateTest, ALanguageGetsTheModelsOwnName) {
+  manifest_.tasks.at(Task::kCaption).languages = {"en", "iw", "no"};
+  for (const auto& [code, expected] : {std::pair("he", "iw"), std::pair("nb-NO", "no")}) {
+    Request request = Good(Task::kCaption);
+    request.language = code;
+    EXPECT_TRUE(ValidateRequest(rules_, &request).ok());
+    EXPECT_EQ(request.language, expected);
+  }
+}
+
+TEST_F(ValidateTest, PromptsAndQuestionsGetTheirNormalForm) {
+  for (const Task task : {Task::kGenerate, Task::kAnswer}) {
+    for (const auto& [text, expected] :
+         {std::pair("<image>what\r\nis it", "what\nis it"), std::pair("<image><bos>what", "what"),
+          std::pair("<bos>what", "what"), std::pair(" what ", " what ")}) {
+      Request request = Good(task);
+      request.text = text;
+      EXPECT_TRUE(ValidateRequest(rules_, &request).ok());
+      EXPECT_EQ(request.text, expected);
+    }
+    const Status status = CheckChanged(task, [](Request* r) { r->text = "<image><image>what"; });
+    EXPECT_EQ(FieldOf(status), TraitsOf(task).text_field);
+    EXPECT_THAT(status.metadata(), Contains(Pair("value", "2")));
+    EXPECT_THAT(status.metadata(), Contains(Pair("limit", "1")));
+    EXPECT_TRUE(CheckChanged(task, [](Request* r) {
+                  r->text = "<image> <image>what";
+                  r->images.push_back(r->images.front());
+                }).ok());
+  }
+  EXPECT_EQ(FieldOf(CheckChanged(Task::kAnswer, [](Request* r) { r->text = "<image> "; })),
+            "question");
+}
+
+TEST_F(ValidateTest, ARawPromptThatIsWrittenAsDetectHasItsLabels) {
+  manifest_.tasks.at(Task::kDetect).prompt = "detect {labels}";
+  Request request = Good(Task::kGenerate);
+  request.text = "<image>detect cow ; ship";
+  ASSERT_TRUE(ValidateRequest(rules_, &request).ok());
+  EXPECT_EQ(request.text, "detect cow ; ship");
+  EXPECT_EQ(ObjectTaskOf(request), Task::kDetect);
+  EXPECT_THAT(request.labels, ::testing::ElementsAre("cow", "ship"));
+  EXPECT_EQ(ObjectTaskOf(Good(Task::kGenerate)), Task::kGenerate);
+}
+
+TEST_F(ValidateTest, LabelsAreTrimmedBeforeTheyAreCompared) {
+  Request request = Good(Task::kDetect);
+  request.labels = {" cow ", "\tbig ship\r\n"};
+  ASSERT_TRUE(ValidateRequest(rules_, &request).ok());
+  EXPECT_THAT(request.labels, ::testing::ElementsAre("cow", "big ship"));
+  EXPECT_EQ(FieldOf(CheckChanged(Task::kDetect,
+                                 [](Request* r) {
+                                   r->labels = {"a", " a"};
+                                 })),
+            "labels[1]");
+  const Status several = CheckChanged(Task::kDetect, [](Request* r) { r->labels = {"a ; b"}; });
+  EXPECT_THAT(std::string(several.message()), HasSubstr("one label per entry"));
+}
+
 TEST_F(ValidateTest, ATemplateWithoutALanguageTakesEnglishAlone) {
   manifest_.tasks.at(Task::kCaption).languages.clear();
   EXPECT_TRUE(Check(Good(Task::kCaption)).ok());
