@@ -102,8 +102,8 @@ int SmallNumber(const TiffReader& reader, std::size_t at, std::uint64_t type) {
       };
       const std::int64_t denominator = part(at + 4);
       if (denominator == 0 || part(at) % denominator != 0) return 0;
-      value = static_cast<double>(part(at) / denominator);
-      break;
+      const std::int64_t whole = part(at) / denominator;
+      return whole >= 1 && whole <= 8 ? static_cast<int>(whole) : 0;
     }
     case kFloat:
       value = std::bit_cast<float>(static_cast<std::uint32_t>(reader.Read(at, 4)));
