@@ -5,6 +5,7 @@
 
 #include "core/model/torchscript_runner.h"
 #include "server/dispatcher_backend.h"
+#include "server/life/log.h"
 #include "server/model_pipeline.h"
 
 namespace paligemma::bench {
@@ -36,7 +37,7 @@ ServedBundle::ServedBundle(const Options& options, Manifest manifest)
       model_(std::make_unique<ServedModel>(std::move(manifest), config_)),
       dispatcher_(
           std::make_shared<Dispatcher>(DispatcherOptionsOf(options, model_->manifest()), &steps_)) {
-  SetUpLogging(config_);
+  SetUpLogging(config_.log_format, config_.log_level);
   log_ = std::make_unique<AccessLog>(config_);
   dependencies_ = {&config_, &lifecycle_, model_.get(), log_.get(), nullptr};
 }

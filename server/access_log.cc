@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/access_log.h"
 
-#include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "server/life/log.h"
 #include "server/status_mapping.h"
 
 namespace paligemma {
@@ -65,67 +64,7 @@ Json ToJson(const AccessRecord& record, bool with_content) {
   return json;
 }
 
-void Log(spdlog::level::level_enum level, std::string_view message) {
-  spdlog::log(level, "{}", message);
-}
-
-// The logger of requests, whose lines JsonFormatter knows by its name.
-constexpr char kRequests[] = "requests";
-
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
-
-// Replaces ASCII's controls and those that UTF-8 writes in two bytes, U+0080 to U+009F.
-void BlankControls(spdlog::memory_buf_t* text) {
-  std::replace_if(text->begin(), text->end(), IsControl, ' ');
-  for (std::size_t i = 1; i < text->size(); ++i) {
-    const auto second = static_cast<unsigned char>((*text)[i]);
-    if ((*text)[i - 1] == '\xC2' && second >= 0x80 && second < 0xA0) {
-      (*text)[i - 1] = (*text)[i] = ' ';
-    }
-  }
-}
-
-// Lines for people. What a library or a client put into them can neither begin a line of its own
-// nor speak to the terminal.
-class TextFormatter : public spdlog::formatter {
- public:
-  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
-    pattern_.format(message, out);
-    BlankControls(&out);
-    out.push_back('\n');
-  }
-  std::unique_ptr<spdlog::formatter> clone() const override {
-    return std::make_unique<TextFormatter>();
-  }
-
- private:
-  spdlog::pattern_formatter pattern_{"%Y-%m-%dT%H:%M:%S.%e %l %v", spdlog::pattern_time_type::local,
-                                     ""};
-};
-
-// {"ts", "level", "msg": ...}: an event is a JSON string, a request the members of an object.
-class JsonFormatter : public spdlog::formatter {
- public:
-  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
-    spdlog::memory_buf_t head;
-    pattern_.format(message, head);
-    std::string line(head.data(), head.size());
-    const std::string_view text(message.payload.data(), message.payload.size());
-    if (message.logger_name == kRequests) {
-      line.append(",").append(text.substr(1)).append("\n");
-    } else {
-      line.append(",\"msg\":").append(Dump(Json(std::string(text)))).append("}\n");
-    }
-    out.append(line.data(), line.data() + line.size());
-  }
-  std::unique_ptr<spdlog::formatter> clone() const override {
-    return std::make_unique<JsonFormatter>();
-  }
-
- private:
-  spdlog::pattern_formatter pattern_{R"({"ts":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l")",
-                                     spdlog::pattern_time_type::utc, ""};
-};
 
 // Whether a value needs no quotes in key=value.
 bool IsBare(std::string_view text) {
@@ -166,7 +105,7 @@ AccessLog::AccessLog(const ServerConfig& config)
     : json_(config.log_format == "json"),
       with_content_(config.log_content),
       slow_(config.slow_request_threshold),
-      logger_(spdlog::default_logger()->clone(kRequests)) {}
+      logger_(MakeRequestLogger()) {}
 
 void AccessLog::Write(const AccessRecord& record) const {
   const bool slow = slow_.count() > 0 && record.duration > slow_;
@@ -182,24 +121,6 @@ void AccessLog::Write(const AccessRecord& record) const {
     logger_->log(level, (slow ? "slow " : "") + AccessRecordToText(record, with_content_));
   }
 }
-
-void SetUpLogging(const ServerConfig& config) {
-  auto logger = std::make_shared<spdlog::logger>("paligemma",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  if (config.log_format == "json") {
-    logger->set_formatter(std::make_unique<JsonFormatter>());
-  } else {
-    logger->set_formatter(std::make_unique<TextFormatter>());
-  }
-  logger->set_level(spdlog::level::from_str(config.log_level));
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
-}
-
-void LogInfo(std::string_view message) { Log(spdlog::level::info, message); }
-void LogWarning(std::string_view message) { Log(spdlog::level::warn, message); }
-void LogError(std::string_view message) { Log(spdlog::level::err, message); }
-void FlushLog() { spdlog::default_logger()->flush(); }
 
 std::string TraceIdOf(std::string_view traceparent) {
   // version "-" trace id "-" parent id "-" flags; what a later version adds begins with "-".

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line per request, at its end, and the set-up of logging. Thread safe.
+// One line per request, at its end. Thread safe.
 //
 // A line holds sizes, counts, times and the outcome; a prompt or an answer only with log_content.
 #ifndef SERVER_ACCESS_LOG_H_
@@ -49,15 +49,6 @@ class AccessLog {
   const Millis slow_;
   const std::shared_ptr<spdlog::logger> logger_;
 };
-
-// Sets up the process's logger on standard error, before anything is logged.
-void SetUpLogging(const ServerConfig& config);
-
-// One line of text as an event; in JSON format {"ts", "level", "msg"}.
-void LogInfo(std::string_view message);
-void LogWarning(std::string_view message);
-void LogError(std::string_view message);
-void FlushLog();
 
 // 32 hex digits out of a W3C traceparent, or nothing when it is malformed.
 std::string TraceIdOf(std::string_view traceparent);

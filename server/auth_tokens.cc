@@ -11,7 +11,7 @@
 #include <sstream>
 #include <utility>
 
-#include "server/access_log.h"
+#include "server/life/log.h"
 
 namespace paligemma {
 namespace {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/heartbeat.h"
 #include "core/metrics/metrics.h"
 #include "server/access_log.h"
 #include "server/api/request_reader.h"
@@ -27,8 +28,9 @@ struct ServiceDependencies {
   const Lifecycle* lifecycle = nullptr;
   const ServedModel* model = nullptr;
   const AccessLog* log = nullptr;
-  Metrics* metrics = nullptr;    // may be null
-  AuthTokens* tokens = nullptr;  // null: everybody may call
+  Metrics* metrics = nullptr;        // may be null
+  AuthTokens* tokens = nullptr;      // null: everybody may call
+  Heartbeats* heartbeats = nullptr;  // of the threads that serve; may be null
 
   // Bytes of one message: twice the images' limit, so that a size error is ours and names its
   // field.

@@ -8,7 +8,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
-#include "server/access_log.h"
+#include "server/life/log.h"
 #include "server/rpc/message.h"
 #include "server/tls_credentials.h"
 
@@ -82,7 +82,8 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencie
   builder.RegisterService(self->paligemma_.service());
   builder.RegisterService(self->models_.service());
   builder.RegisterAsyncGenericService(self->unknown_.service());
-  self->threads_ = std::make_unique<rpc::CompletionThreads>(&builder, kNumThreads);
+  self->threads_ =
+      std::make_unique<rpc::CompletionThreads>(&builder, kNumThreads, dependencies.heartbeats);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
     return Status(StatusCode::kUnavailable,

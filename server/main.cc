@@ -18,9 +18,9 @@
 #include "core/base/heap.h"
 #include "core/bundle/manifest.h"
 #include "core/model/device.h"
-#include "server/access_log.h"
 #include "server/auth_tokens.h"
 #include "server/config_loader.h"
+#include "server/life/log.h"
 #include "server/serving.h"
 #include "server/tls_files.h"
 
@@ -83,8 +83,8 @@ int ValidateOnly(const paligemma::ServerConfig& config) {
 }
 
 int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& device,
-          const sigset_t& signals) {
-  auto serving = paligemma::Serving::Create(config, device);
+          const sigset_t& signals, paligemma::Heartbeats* heartbeats) {
+  auto serving = paligemma::Serving::Create(config, device, heartbeats);
   if (!serving.ok()) return Fail(serving.status());
   if (const Status bound = (*serving)->Bind(); !bound.ok()) return Fail(bound);
   // Beside, so that a signal is heard meanwhile.
@@ -133,10 +133,12 @@ int main(int argc, char** argv) {
   }
   // Before anything else may touch torch.
   const auto device = paligemma::PrepareDevice(config.device);
-  paligemma::SetUpLogging(config);
+  // Never destroyed: the log's thread lives until the process has ended.
+  auto* const heartbeats = new paligemma::Heartbeats;
+  paligemma::SetUpLogging(config.log_format, config.log_level, heartbeats);
   paligemma::TakeTorchWarnings(
       [](const std::string& text) { paligemma::LogWarning("torch: " + text); });
   for (const std::string& note : loaded.notes) paligemma::LogInfo(note);
   if (!device.ok()) return Fail(device.status());
-  return config.validate_only ? ValidateOnly(config) : Serve(config, *device, signals);
+  return config.validate_only ? ValidateOnly(config) : Serve(config, *device, signals, heartbeats);
 }

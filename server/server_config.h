@@ -122,7 +122,7 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"stall-timeout", "DURATION", "longest wait for a client that does not read its stream"},
         config.stall_timeout);
   visit(S{"watchdog-timeout", "DURATION",
-          "a step that takes longer fails the liveness probe until it ends; 0: off"},
+          "a thread that makes no progress for longer fails the liveness probe; 0: off"},
         config.watchdog_timeout);
   visit(S{"slow-request-threshold", "DURATION", "slower requests are logged as warnings"},
         config.slow_request_threshold);

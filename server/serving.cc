@@ -12,6 +12,7 @@
 #include "core/base/build_info.h"
 #include "core/model/torchscript_runner.h"
 #include "server/dispatcher_backend.h"
+#include "server/life/log.h"
 #include "server/model_pipeline.h"
 #include "server/tls_files.h"
 
@@ -57,8 +58,9 @@ MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
 }
 
 DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest& manifest,
-                                      int num_threads) {
+                                      int num_threads, Heartbeats* heartbeats) {
   DispatcherOptions options;
+  options.heartbeats = heartbeats;
   options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8);
   options.admission.max_queued = static_cast<int>(config.max_queued);
   // A prompt's text is short beside its picture.
@@ -99,9 +101,10 @@ std::string Rounded(double value) {
 }  // namespace
 
 Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
-                 std::unique_ptr<AuthTokens> tokens)
+                 std::unique_ptr<AuthTokens> tokens, Heartbeats* heartbeats)
     : config_(config),
       device_(device),
+      heartbeats_(heartbeats),
       num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : GrantedCpus()),
       model_(std::make_unique<ServedModel>(std::move(manifest), config)),
       log_(config),
@@ -109,8 +112,10 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
       metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
       trimmer_(ResidentBytes, [] { malloc_trim(0); }),
       dispatcher_(std::make_shared<Dispatcher>(
-          DispatcherOptionsOf(config, model_->manifest(), num_threads_), metrics_.get())) {
-  dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, metrics_.get(), tokens_.get()};
+          DispatcherOptionsOf(config, model_->manifest(), num_threads_, heartbeats),
+          metrics_.get())) {
+  dependencies_ = {&config_,       &lifecycle_,   model_.get(), &log_,
+                   metrics_.get(), tokens_.get(), heartbeats_};
 }
 
 Serving::~Serving() {
@@ -122,7 +127,8 @@ Serving::~Serving() {
 }
 
 StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
-                                                   const DeviceChoice& device) {
+                                                   const DeviceChoice& device,
+                                                   Heartbeats* heartbeats) {
   PG_ASSIGN_OR_RETURN(Manifest manifest, LoadManifest(config.model));
   std::unique_ptr<AuthTokens> tokens;
   if (!config.auth_tokens_file.empty()) {
@@ -132,7 +138,7 @@ StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
     }
   }
   return std::unique_ptr<Serving>(
-      new Serving(config, device, std::move(manifest), std::move(tokens)));
+      new Serving(config, device, std::move(manifest), std::move(tokens), heartbeats));
 }
 
 std::string Serving::MetricsText() {
@@ -143,6 +149,7 @@ std::string Serving::MetricsText() {
   gauges.kv_blocks_used = stats.engine.blocks_used;
   gauges.kv_blocks_total = stats.engine.blocks_total;
   gauges.kv_block_size = stats.engine.block_size;
+  gauges.log_lines_dropped = NumDroppedLogLines();
   gauges.tls_certificate_expiry = static_cast<double>(CertificateExpiry());
   return metrics_->ExportText(gauges);
 }
@@ -157,7 +164,7 @@ Status Serving::Bind() {
   ManagementServer::Pages pages;
   pages.metrics = [this] { return MetricsText(); };
   pages.configz = [this] { return ConfigToJson(config_); };
-  pages.live = [this] { return Say(lifecycle_.live()); };
+  pages.live = [this] { return Liveness(); };
   pages.ready = [this] { return Say(lifecycle_.ready()); };
   PG_ASSIGN_OR_RETURN(management_, ManagementServer::Start(config_.http_listen, std::move(pages)));
   PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
@@ -238,25 +245,32 @@ void Serving::StartWatchdog() {
   if (config_.watchdog_timeout.count() == 0) return;
   Watchdog::Options options;
   options.timeout = config_.watchdog_timeout;
-  options.progress = [this] {
-    return Watchdog::Progress{dispatcher_->Stats().engine.busy, dispatcher_->LastProgress()};
-  };
+  options.heartbeats = heartbeats_;
+  options.is_idle = [this] { return !dispatcher_->Stats().engine.busy; };
   options.on_idle = [this] { trimmer_.OnIdle(); };
-  options.on_stuck = [this] {
+  options.on_stuck = [this](const std::vector<Heartbeats::Late>& late) {
     if (lifecycle_.live()) {
-      LogError("no step ended within " + FormatDuration(config_.watchdog_timeout) +
-               ": the server fails its liveness probe");
       SetStalled(true);
+      LogError("the server fails its liveness probe: " + Describe(late));
     }
-    // Whoever waits may ask another server, who was being prepared until now as well.
+    // Clients that wait may ask another server; so may those whose requests were being prepared.
     dispatcher_->EndAll();
   };
   options.on_recovered = [this] {
-    LogWarning("the step that was overdue has ended: the server is alive again");
+    LogWarning("every thread makes progress again: the server is alive");
     SetStalled(false);
   };
   watchdog_ = std::make_unique<Watchdog>(std::move(options));
   watchdog_->Start();
+}
+
+// Looks at the threads itself: a watchdog that hangs would tell nothing.
+ManagementServer::Probe Serving::Liveness() const {
+  std::vector<Heartbeats::Late> late;
+  if (config_.watchdog_timeout.count() > 0) late = heartbeats_->Overdue(config_.watchdog_timeout);
+  ManagementServer::Probe probe = Say(lifecycle_.live() && IsLive(late));
+  probe.text += Describe(late);
+  return probe;
 }
 
 void Serving::SetPhase(Phase phase) {

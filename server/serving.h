@@ -26,9 +26,10 @@ namespace paligemma {
 
 class Serving {
  public:
-  // Reads the manifest; loads nothing yet.
+  // Reads the manifest; loads nothing yet. `config` and `heartbeats` must outlive the object.
   static StatusOr<std::unique_ptr<Serving>> Create(const ServerConfig& config,
-                                                   const DeviceChoice& device);
+                                                   const DeviceChoice& device,
+                                                   Heartbeats* heartbeats);
   // Drains nothing: calls that are left are cancelled.
   ~Serving();
 
@@ -56,7 +57,7 @@ class Serving {
 
  private:
   Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
-          std::unique_ptr<AuthTokens> tokens);
+          std::unique_ptr<AuthTokens> tokens, Heartbeats* heartbeats);
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void SetStalled(bool stalled) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(const struct ModelSummary& summary, double seconds) const;
@@ -64,9 +65,11 @@ class Serving {
   // Of the certificate that new connections get, in seconds since 1970; 0: no TLS.
   std::int64_t CertificateExpiry();
   void StartWatchdog();
+  ManagementServer::Probe Liveness() const;
 
   const ServerConfig& config_;
   const DeviceChoice device_;
+  Heartbeats* const heartbeats_;
   int num_threads_ = 1;
   std::atomic<std::int64_t> certificate_expiry_ = 0;
   Lifecycle lifecycle_;

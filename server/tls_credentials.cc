@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "server/access_log.h"
+#include "server/life/log.h"
 #include "server/tls_files.h"
 
 namespace paligemma {

@@ -33,7 +33,7 @@ Heartbeat::Heartbeat(Heartbeats* registry, std::string name, Options options)
   registry_->all_.push_back(this);
 }
 
-Heartbeat::~Heartbeat() {
+void Heartbeat::Withdraw() {
   if (registry_ == nullptr) return;
   MutexLock lock(&registry_->mutex_);
   std::erase(registry_->all_, this);

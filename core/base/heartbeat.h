@@ -55,8 +55,8 @@ class Heartbeats {
   std::vector<Heartbeat*> all_ PG_GUARDED_BY(mutex_);  // in the order of their construction
 };
 
-// The heartbeat of one thread, or of the queue that several threads share. Thread safe, and no
-// method but the constructor and the destructor takes a lock.
+// The heartbeat of one thread, or of the queue that several threads share. Thread safe; Expect(),
+// Beat() and Rest() take no lock.
 class Heartbeat {
  public:
   struct Options {
@@ -70,10 +70,12 @@ class Heartbeat {
   // `registry` may be null, for a thread that nobody watches. `name` is the thread's name.
   Heartbeat(Heartbeats* registry, std::string name) : Heartbeat(registry, std::move(name), {}) {}
   Heartbeat(Heartbeats* registry, std::string name, Options options);
-  // Once this returns, `ask` is not called any more.
-  ~Heartbeat();
+  ~Heartbeat() { Withdraw(); }
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
+
+  // Ends the watch for good. Once this returns, `ask` is not called any more. Takes a lock.
+  void Withdraw();
 
   // Says that the thread has work. Starts the time unless it runs already.
   void Expect();

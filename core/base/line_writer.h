@@ -22,7 +22,7 @@ class LineWriter {
  public:
   struct Options {
     int fd = 2;
-    std::size_t max_bytes = 4 << 20;  // of lines that wait
+    std::size_t max_bytes = 2 << 20;  // of lines that wait
     // Flush() gives up when nothing could be written for this time.
     Millis patience{500};
     Heartbeats* heartbeats = nullptr;  // may be null; must outlive the writer

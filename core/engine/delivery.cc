@@ -27,7 +27,8 @@ Delivery::Delivery(const Options& options, Hooks hooks, const Clock* clock)
     : options_(options),
       hooks_(std::move(hooks)),
       clock_(clock),
-      pool_(std::make_unique<PostprocessPool>(options.num_postprocess_threads)),
+      heartbeat_(options.heartbeats, "pg-delivery"),
+      pool_(std::make_unique<PostprocessPool>(options.num_postprocess_threads, options.heartbeats)),
       thread_([this] { Loop(); }) {}
 
 Delivery::~Delivery() {
@@ -57,6 +58,7 @@ void Delivery::Push(Message message) {
   {
     MutexLock lock(&mutex_);
     messages_.push_back(std::move(message));
+    heartbeat_.Expect();
   }
   work_.NotifyOne();
 }
@@ -68,12 +70,14 @@ void Delivery::Loop() {
     bool last = false;
     {
       MutexLock lock(&mutex_);
+      if (messages_.empty()) heartbeat_.Rest();
       while (messages_.empty() && !stopping_) work_.Wait(&mutex_);
       std::swap(messages, messages_);
       last = messages.empty();
     }
     for (Message& message : messages) {
       std::visit([this](auto& content) { Handle(std::move(content)); }, message);
+      heartbeat_.Beat();
     }
     if (last) break;
   }

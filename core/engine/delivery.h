@@ -21,6 +21,7 @@
 #include "core/answer/answer_reader.h"
 #include "core/answer/mask_maker.h"
 #include "core/base/clock.h"
+#include "core/base/heartbeat.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
 #include "core/engine/answer_sender.h"
@@ -57,6 +58,7 @@ class Delivery final : public EventReceiver {
     MaskDecoder* mask_decoder = nullptr;  // not owned; null: no masks but as codes
     std::int64_t max_mask_pixels = kMaxMaskPixels;
     int num_postprocess_threads = 2;
+    Heartbeats* heartbeats = nullptr;  // may be null; must outlive delivery
   };
 
   // How delivery talks back. None may block; from the threads that call the sinks.
@@ -150,6 +152,7 @@ class Delivery final : public EventReceiver {
   const Options options_;
   const Hooks hooks_;
   const Clock* const clock_;
+  Heartbeat heartbeat_;
   std::unique_ptr<PostprocessPool> pool_;
 
   // Delivery thread only.

@@ -58,11 +58,13 @@ void Dispatcher::Start(Parts parts) {
   delivery.mask_decoder = mask_decoder_.get();
   delivery.max_mask_pixels = options_.max_mask_pixels;
   delivery.num_postprocess_threads = options_.num_postprocess_threads;
+  delivery.heartbeats = options_.heartbeats;
   delivery_ = std::make_unique<Delivery>(delivery, std::move(hooks), clock_);
   engine_ = std::make_unique<Engine>(options_.scheduler, std::move(parts.runner), delivery_.get(),
-                                     &load_, clock_);
-  preprocessing_ = std::make_unique<PreprocessPool>(options_.num_preprocess_threads,
-                                                    [this](RequestId id) { Preprocess(id); });
+                                     &load_, clock_, options_.heartbeats);
+  preprocessing_ = std::make_unique<PreprocessPool>(
+      options_.num_preprocess_threads, [this](RequestId id) { Preprocess(id); },
+      options_.heartbeats);
   MutexLock lock(&mutex_);
   PG_CHECK(!started_) << "Start() was called twice";
   started_ = true;
@@ -274,14 +276,6 @@ DispatcherStats Dispatcher::Stats() const {
   }
   if (stats.started) stats.engine = engine_->Stats();
   return stats;
-}
-
-TimePoint Dispatcher::LastProgress() const {
-  {
-    MutexLock lock(&mutex_);
-    if (!started_) return clock_->Now();
-  }
-  return engine_->LastProgress();
 }
 
 }  // namespace paligemma

@@ -21,6 +21,7 @@
 #include "core/answer/mask_maker.h"
 #include "core/answer/vocabulary.h"
 #include "core/base/clock.h"
+#include "core/base/heartbeat.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
 #include "core/engine/admission.h"
@@ -44,6 +45,8 @@ struct DispatcherOptions {
   int num_postprocess_threads = 2;                // render masks
   std::int64_t max_mask_pixels = kMaxMaskPixels;  // of one request
   SchedulerOptions scheduler;
+  // Where the threads show that they get on; may be null, and must outlive the dispatcher.
+  Heartbeats* heartbeats = nullptr;
 };
 
 // A snapshot for metrics and health; its parts may be a step apart.
@@ -104,10 +107,6 @@ class Dispatcher {
   void StopAdmission() PG_LOCKS_EXCLUDED(mutex_);
 
   DispatcherStats Stats() const PG_LOCKS_EXCLUDED(mutex_);
-
-  // When the engine last finished a step, or was last seen with nothing to do. A watchdog compares
-  // it with Now() while Stats().engine.busy.
-  TimePoint LastProgress() const PG_LOCKS_EXCLUDED(mutex_);
 
  private:
   // How far a request is. Its sink belongs to the table while it waits, to the preprocessing thread

@@ -12,14 +12,15 @@
 namespace paligemma {
 
 Engine::Engine(const SchedulerOptions& options, std::unique_ptr<ModelRunner> runner,
-               EventReceiver* receiver, EngineObserver* observer, const Clock* clock)
-    : receiver_(receiver),
+               EventReceiver* receiver, EngineObserver* observer, const Clock* clock,
+               Heartbeats* heartbeats)
+    : heartbeat_(heartbeats, "pg-engine"),
+      receiver_(receiver),
       observer_(observer),
       clock_(clock),
       runner_(std::move(runner)),
       kv_(runner_->num_kv_blocks(), runner_->kv_block_size()),
       scheduler_(options, &kv_),
-      last_progress_(clock->Now().time_since_epoch().count()),
       thread_([this] { Loop(); }) {}
 
 Engine::~Engine() {
@@ -35,6 +36,7 @@ void Engine::Submit(std::vector<std::unique_ptr<Sequence>> sequences) {
   {
     MutexLock lock(&mutex_);
     for (auto& sequence : sequences) inbox_.added.push_back(std::move(sequence));
+    heartbeat_.Expect();
   }
   work_.NotifyOne();
 }
@@ -43,6 +45,7 @@ void Engine::Cancel(SequenceId id) {
   {
     MutexLock lock(&mutex_);
     inbox_.cancelled.push_back(id);
+    heartbeat_.Expect();
   }
   work_.NotifyOne();
 }
@@ -51,6 +54,7 @@ void Engine::Finish(SequenceId id, FinishReason reason) {
   {
     MutexLock lock(&mutex_);
     inbox_.finished.emplace_back(id, reason);
+    heartbeat_.Expect();
   }
   work_.NotifyOne();
 }
@@ -77,8 +81,11 @@ bool Engine::WaitForWork() {
   MutexLock lock(&mutex_);
   while (!stopping_ && inbox_.empty() && idle_) {
     const TimePoint now = clock_->Now();
-    last_progress_ = now.time_since_epoch().count();
-    if (wake_up_ <= now) break;
+    if (wake_up_ <= now) {
+      heartbeat_.Expect();
+      break;
+    }
+    heartbeat_.Rest();
     if (wake_up_ == kNoDeadline) {
       work_.Wait(&mutex_);
     } else {
@@ -141,7 +148,7 @@ void Engine::Start(Batch batch) {
 void Engine::Commit(StatusOr<StepResult> result) {
   const Batch batch = std::move(in_flight_.front());
   in_flight_.pop_front();
-  last_progress_ = clock_->Now().time_since_epoch().count();
+  heartbeat_.Beat();
   if (!result.ok()) {
     Fail(batch.step, result.status());
     return;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/base/heartbeat.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
 #include "core/kv/kv_cache_manager.h"
@@ -45,9 +46,11 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Starts the thread. `receiver`, `observer` (may be null) and `clock` must outlive the engine.
+  // Starts the thread. `receiver`, `observer`, `clock` and `heartbeats` must outlive the engine;
+  // `observer` and `heartbeats` may be null.
   Engine(const SchedulerOptions& options, std::unique_ptr<ModelRunner> runner,
-         EventReceiver* receiver, EngineObserver* observer, const Clock* clock);
+         EventReceiver* receiver, EngineObserver* observer, const Clock* clock,
+         Heartbeats* heartbeats = nullptr);
 
   // Waits for the steps in flight, ends what is left with SERVER_DRAINING, joins the thread.
   ~Engine();
@@ -70,9 +73,6 @@ class Engine {
   int max_positions() const { return kv_.num_blocks() * kv_.block_size(); }
 
   EngineStats Stats() const;
-
-  // When a step was last finished, or the engine last found nothing to do.
-  TimePoint LastProgress() const { return TimePoint(Duration(last_progress_.load())); }
 
  private:
   struct Inbox {
@@ -97,6 +97,7 @@ class Engine {
   void Publish();
   void EndAll();
 
+  Heartbeat heartbeat_;
   EventReceiver* const receiver_;
   EngineObserver* const observer_;
   const Clock* const clock_;
@@ -113,7 +114,6 @@ class Engine {
   // Written by the engine thread, read by all.
   std::atomic<int> num_waiting_{0}, num_running_{0}, blocks_used_{0};
   std::atomic<bool> busy_{false};
-  std::atomic<Duration::rep> last_progress_;
 
   mutable Mutex mutex_;
   CondVar work_;

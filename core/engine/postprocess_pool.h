@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/heartbeat.h"
 #include "core/base/mutex.h"
 
 namespace paligemma {
@@ -24,8 +25,9 @@ class PostprocessPool {
     virtual bool RunTurn() = 0;
   };
 
-  // Starts the threads. REQUIRES: num_threads > 0.
-  explicit PostprocessPool(int num_threads);
+  // Starts the threads. `heartbeats` may be null; it must outlive the pool.
+  // REQUIRES: num_threads > 0.
+  explicit PostprocessPool(int num_threads, Heartbeats* heartbeats = nullptr);
   // Runs every scheduled lane to its end, then joins the threads.
   ~PostprocessPool();
   PostprocessPool(const PostprocessPool&) = delete;
@@ -36,6 +38,9 @@ class PostprocessPool {
 
  private:
   void Loop() PG_LOCKS_EXCLUDED(mutex_);
+
+  Heartbeats* const heartbeats_;
+  Heartbeat queue_heartbeat_;  // of the lanes that wait for a thread
 
   Mutex mutex_;
   CondVar work_;

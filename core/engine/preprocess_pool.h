@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/heartbeat.h"
 #include "core/base/mutex.h"
 #include "core/base/types.h"
 
@@ -19,8 +20,9 @@ class PreprocessPool {
   // Prepares one request; runs on a thread of the pool, with no lock held.
   using Work = std::function<void(RequestId)>;
 
-  // Starts the threads. REQUIRES: num_threads > 0.
-  PreprocessPool(int num_threads, Work work);
+  // Starts the threads. `heartbeats` may be null; it must outlive the pool.
+  // REQUIRES: num_threads > 0.
+  PreprocessPool(int num_threads, Work work, Heartbeats* heartbeats = nullptr);
   // Does what is queued, then joins the threads.
   ~PreprocessPool();
   PreprocessPool(const PreprocessPool&) = delete;
@@ -33,6 +35,8 @@ class PreprocessPool {
   void Loop() PG_LOCKS_EXCLUDED(mutex_);
 
   const Work work_;
+  Heartbeats* const heartbeats_;
+  Heartbeat queue_heartbeat_;  // of the requests that wait for a thread
 
   Mutex mutex_;
   CondVar changed_;

@@ -115,6 +115,8 @@ struct Metrics::Impl {
         .Set(1);
     waiting = &AddGauge("paligemma_requests_waiting", "Requests without a first token");
     running = &AddGauge("paligemma_requests_running", "Requests that produce tokens");
+    log_lines_dropped = &AddCounter("paligemma_log_lines_dropped_total",
+                                    "Lines of the log that nobody read in time");
     kv_usage = &AddGauge("paligemma_kv_cache_usage_ratio", "Used share of the KV blocks, 0 to 1");
   }
 
@@ -204,6 +206,7 @@ struct Metrics::Impl {
   const std::string model;
   std::string dtype;
   prometheus::Registry registry;
+  Counter* log_lines_dropped;
   prometheus::Gauge *waiting, *running, *kv_usage, *adapters;
   std::map<Task, PerTask> tasks;
   std::map<std::string_view, Histogram*> phases;
@@ -287,6 +290,8 @@ std::string Metrics::ExportText(const MetricsGauges& gauges) {
                    "When the server's certificate ends, since 1970")
         .Set(gauges.tls_certificate_expiry);
   }
+  impl_->log_lines_dropped->Increment(static_cast<double>(gauges.log_lines_dropped) -
+                                      impl_->log_lines_dropped->Value());
   impl_->waiting->Set(gauges.requests_waiting);
   impl_->running->Set(gauges.requests_running);
   impl_->kv_usage->Set(gauges.kv_blocks_total == 0

@@ -35,7 +35,8 @@ struct MetricsInfo {
 struct MetricsGauges {
   int requests_waiting = 0, requests_running = 0;
   int kv_blocks_used = 0, kv_blocks_total = 0, kv_block_size = 0;
-  double tls_certificate_expiry = 0;  // in seconds since 1970; 0: no TLS
+  std::int64_t log_lines_dropped = 0;  // since the start
+  double tls_certificate_expiry = 0;   // in seconds since 1970; 0: no TLS
 };
 
 enum class Rejection {

@@ -3,18 +3,23 @@
 #ifndef SERVER_RPC_COMPLETION_THREADS_H_
 #define SERVER_RPC_COMPLETION_THREADS_H_
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/server_builder.h>
 
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "core/base/heartbeat.h"
 
 namespace paligemma::rpc {
 
 class CompletionThreads {
  public:
-  // Adds the queues to `builder`; before BuildAndStart.
-  CompletionThreads(grpc::ServerBuilder* builder, int num_threads);
+  // Adds the queues to `builder`; before BuildAndStart. `heartbeats` may be null; it must outlive
+  // the threads.
+  CompletionThreads(grpc::ServerBuilder* builder, int num_threads, Heartbeats* heartbeats);
   // Stops; the server must have been shut down.
   ~CompletionThreads();
 
@@ -27,10 +32,19 @@ class CompletionThreads {
   void Stop();
 
  private:
-  static void Loop(grpc::ServerCompletionQueue* queue);
+  // A thread that waits inside gRPC is asked by an event on its queue.
+  struct Pulse {
+    Pulse(Heartbeats* heartbeats, const std::string& name, grpc::ServerCompletionQueue* queue);
+    grpc::Alarm alarm;
+    Heartbeat heartbeat;
+  };
 
+  static void Loop(grpc::ServerCompletionQueue* queue, Pulse* pulse);
+
+  Heartbeats* const heartbeats_;
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
   bool stopped_ = false;
+  std::vector<std::unique_ptr<Pulse>> pulses_;
   std::vector<std::thread> threads_;
 };
 

@@ -58,9 +58,10 @@ def free_port() -> int:
 
 
 class Server:
-    """A running paligemma-server; a context manager that stops it."""
+    """A running paligemma-server; a context manager that stops it. Its output goes to the log, or to the descriptor
+    `output`."""
 
-    def __init__(self, model: Path = TINY, *flags: str) -> None:
+    def __init__(self, model: Path = TINY, *flags: str, output: int | None = None) -> None:
         self.port, self.http_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 (lives as long as the server)
@@ -73,7 +74,8 @@ class Server:
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PALIGEMMA_")}
         environment["TMPDIR"] = self.scratch.name
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+        stdout = self.log if output is None else output
+        self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.STDOUT, env=environment)
         self.channel = grpc.insecure_channel(self.address)
         self.stub = self.models = Stub(self.channel)
         self.client = pg.Client(self.address, max_attempts=1)

@@ -52,6 +52,7 @@ COUNTERS = {
     "paligemma_requests_finished_total": PER_METHOD | {"reason"},
     "paligemma_requests_rejected_total": {"reason"},
     "paligemma_deadline_exceeded_tokens_total": set(),
+    "paligemma_log_lines_dropped_total": set(),
     "process_cpu_seconds_total": set(),
     "grpc_server_started_total": PER_RPC,
     "grpc_server_handled_total": PER_RPC | {"grpc_code"},

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <vector>
 
+#include "server/life/log.h"
 #include "server/status_mapping.h"
 
 namespace paligemma {
@@ -58,7 +59,7 @@ TEST(AccessLogTest, TheSchemaIsFixed) {
 
 // What `log` writes to standard error, with the process's logger set up in one of the formats.
 std::string Logged(const ServerConfig& config, const std::function<void(const AccessLog&)>& log) {
-  SetUpLogging(config);
+  SetUpLogging(config.log_format, config.log_level);
   const AccessLog access_log(config);
   ::testing::internal::CaptureStderr();
   log(access_log);

@@ -104,6 +104,7 @@ class ServerTest : public ::testing::Test {
   ServerTest() : model_(TestManifest(), config_), log_(config_) {
     config_.listen = "127.0.0.1:0";
     dependencies_ = {&config_, &lifecycle_, &model_, &log_, nullptr};
+    dependencies_.heartbeats = &transport_heartbeats_;
     auto server = GrpcServer::Start(dependencies_);
     PG_CHECK(server.ok()) << server.status().ToString();
     server_ = *std::move(server);
@@ -156,6 +157,7 @@ class ServerTest : public ::testing::Test {
   }
   static std::string ReasonOf(const grpc::Status& status) { return InfoOfError(status).reason(); }
 
+  Heartbeats transport_heartbeats_;
   ServerConfig config_;
   Lifecycle lifecycle_;
   ServedModel model_;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/watchdog.h"
 
+#include <gmock/gmock.h>
+
 #include "client/health.h"
 #include "core/engine/dispatcher.h"
 #include "tests/server/test_server.h"
-#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/fake_pipeline.h"
 #include "tests/testing/fake_sink.h"
@@ -17,7 +18,7 @@ constexpr std::chrono::seconds kTimeout{60};
 // An engine whose steps end when the test opens the gate, watched by a clock that stands still.
 class WatchdogTest : public ServerTest {
  protected:
-  WatchdogTest() : dispatcher_(DispatcherOptions(), nullptr, &clock_) {
+  WatchdogTest() : dispatcher_(WatchedOptions(&heartbeats_), nullptr, &clock_) {
     Dispatcher::Parts parts;
     FakeModelRunner::Options options;
     options.gate = &gate_;
@@ -27,12 +28,10 @@ class WatchdogTest : public ServerTest {
     dispatcher_.Start(std::move(parts));
     Watchdog::Options watch;
     watch.timeout = kTimeout;
-    watch.clock = &clock_;
-    watch.progress = [this] {
-      return Watchdog::Progress{dispatcher_.Stats().engine.busy, dispatcher_.LastProgress()};
-    };
-    watch.on_stuck = [this] {
+    watch.heartbeats = &heartbeats_;
+    watch.on_stuck = [this](const std::vector<Heartbeats::Late>& late) {
       ++num_stuck_;
+      description_ = Describe(late);
       SetStalled(true);
       dispatcher_.EndAll();
     };
@@ -42,6 +41,11 @@ class WatchdogTest : public ServerTest {
   }
   ~WatchdogTest() override { gate_.Open(); }
 
+  static DispatcherOptions WatchedOptions(Heartbeats* heartbeats) {
+    DispatcherOptions options;
+    options.heartbeats = heartbeats;
+    return options;
+  }
   std::shared_ptr<FakeSink> Submit() {
     Request request;
     request.text = "a prompt";
@@ -50,6 +54,13 @@ class WatchdogTest : public ServerTest {
     PG_CHECK(dispatcher_.Submit(std::move(request), sink).ok()) << "refused";
     return sink;
   }
+  // Waits until no thread has work any more.
+  void AwaitRest() {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!heartbeats_.Overdue(Duration(-1)).empty()) {
+      PG_CHECK(std::chrono::steady_clock::now() < until) << "a thread has found no rest";
+    }
+  }
   bool Healthy(const std::string& service) {
     const auto healthy = client::CheckHealth(channel_, service, std::chrono::seconds(20));
     PG_CHECK(healthy.ok()) << healthy.status().ToString();
@@ -57,10 +68,12 @@ class WatchdogTest : public ServerTest {
   }
 
   FakeClock clock_;
+  Heartbeats heartbeats_{&clock_};
   Gate gate_;
   Dispatcher dispatcher_;
   std::unique_ptr<Watchdog> watchdog_;
   int num_stuck_ = 0;
+  std::string description_;  // of the threads that were late at the last look
 };
 
 TEST_F(WatchdogTest, AStepThatDoesNotEndInTimeFlipsHealth) {
@@ -72,6 +85,7 @@ TEST_F(WatchdogTest, AStepThatDoesNotEndInTimeFlipsHealth) {
   EXPECT_TRUE(Healthy("liveness"));
   clock_.Advance(std::chrono::milliseconds(1));
   EXPECT_TRUE(watchdog_->Check());
+  EXPECT_THAT(description_, ::testing::HasSubstr("pg-engine: no progress for 1m\n"));
   for (const char* service : {"", "paligemma.v1.PaliGemmaService", "readiness", "liveness"}) {
     EXPECT_FALSE(Healthy(service)) << service;
   }
@@ -92,7 +106,7 @@ TEST_F(WatchdogTest, AStepThatEndsAfterAllMakesTheServerHealthyAgain) {
   while (!slipped_in->done()) EXPECT_TRUE(watchdog_->Check());  // each look ends what it finds
   EXPECT_FALSE(slipped_in->Await().first.ok());
   gate_.Open();
-  AwaitIdle(dispatcher_);
+  AwaitRest();
   EXPECT_FALSE(watchdog_->Check());
   for (const char* service : {"", "paligemma.v1.PaliGemmaService", "readiness", "liveness"}) {
     EXPECT_TRUE(Healthy(service)) << service;
@@ -117,7 +131,7 @@ TEST_F(WatchdogTest, ADrainingServerThatRecoversStaysNotReady) {
 
 TEST_F(WatchdogTest, AnIdleEngineMayRestForHours) {
   Submit()->Await();
-  AwaitIdle(dispatcher_);
+  AwaitRest();
   clock_.Advance(std::chrono::hours(5));
   EXPECT_FALSE(watchdog_->Check());
   EXPECT_TRUE(Healthy("liveness"));
@@ -127,8 +141,40 @@ TEST_F(WatchdogTest, StepsThatEndStartTheTimeAnew) {
   for (int i = 0; i < 5; ++i) {
     clock_.Advance(kTimeout - std::chrono::seconds(1));
     Submit()->Await();
+    AwaitRest();
     EXPECT_FALSE(watchdog_->Check());
   }
+}
+
+TEST_F(ServerTest, TheThreadsOfCompletionQueuesAnswerWhenTheyAreAsked) {
+  for (int i = 0; i < 3; ++i) {
+    transport_heartbeats_.Ask();
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!transport_heartbeats_.Overdue(Duration(-1)).empty()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until);
+    }
+  }
+}
+
+TEST(WatchdogThreadTest, AWatchdogThatHangsIsLateItself) {
+  FakeClock clock;
+  Heartbeats heartbeats(&clock);
+  Gate gate;
+  gate.Close();
+  Heartbeat stuck(&heartbeats, "stuck");
+  stuck.Expect();
+  clock.Advance(std::chrono::seconds(1));
+  Watchdog::Options options;
+  options.timeout = std::chrono::milliseconds(4);
+  options.heartbeats = &heartbeats;
+  options.on_stuck = [&gate](const auto&) { gate.Pass(); };
+  Watchdog watchdog(std::move(options));
+  watchdog.Start();
+  gate.AwaitVisitor();
+  clock.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(Describe(heartbeats.Overdue(std::chrono::milliseconds(4))),
+            "stuck: no progress for 2s\npg-watchdog: no progress for 1s\n");
+  gate.Open();
 }
 
 }  // namespace

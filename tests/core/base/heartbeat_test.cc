@@ -96,6 +96,14 @@ TEST_F(HeartbeatTest, AThreadThatHasEndedIsForgotten) {
   EXPECT_THAT(Late(), IsEmpty());
 }
 
+TEST_F(HeartbeatTest, AThreadThatIsAboutToEndIsNotAskedAnyMore) {
+  int num_asked = 0;
+  Heartbeat heartbeat(&heartbeats_, "a", {.essential = true, .ask = [&num_asked] { ++num_asked; }});
+  heartbeat.Withdraw();
+  heartbeats_.Ask();
+  EXPECT_EQ(num_asked, 0);
+}
+
 TEST_F(HeartbeatTest, NobodyNeedsToWatch) {
   Heartbeat heartbeat(nullptr, "a");
   heartbeat.Expect();
