@@ -16,6 +16,7 @@ SERVER = POD["containers"][0]
 CONFIG = server_config((DEPLOY / "base/config.json").read_text())
 SETTINGS = config_keys((ROOT / "server/server_config.h").read_text())
 GRPC_SERVER = (ROOT / "server/grpc_server.cc").read_text()
+GRPC_SERVER_HEADER = (ROOT / "server/grpc_server.h").read_text()
 LABELS = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
@@ -69,11 +70,11 @@ def test_start_up_has_time_to_load_the_largest_model() -> None:
 def test_the_drain_is_long_enough_for_every_call_and_kubernetes_waits_for_it() -> None:
     """No call outlives its deadline, the delay outlasts the readiness probe, the grace the server's worst case."""
     delay, timeout = seconds(CONFIG["drain-delay"]), seconds(CONFIG["drain-timeout"])
-    patience = int(re.search(r"kCancelPatience\{(\d+)\}", GRPC_SERVER).group(1))
+    cancel_grace = int(re.search(r"kCancelGrace\{(\d+)\}", GRPC_SERVER_HEADER).group(1)) / 1000
     readiness = SERVER["readinessProbe"]
     assert timeout >= seconds(CONFIG["max-deadline"])
     assert delay > readiness["periodSeconds"] * readiness["failureThreshold"] + readiness["timeoutSeconds"]
-    assert POD["terminationGracePeriodSeconds"] > delay + timeout + 1 + patience
+    assert POD["terminationGracePeriodSeconds"] > delay + timeout + 1 + cancel_grace
 
 
 def test_every_selector_finds_the_pods() -> None:

@@ -39,7 +39,7 @@ class Probe:
         self._process.stdin.write(json.dumps({"op": op, **request}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        assert line, f"the probe ended on {op} {request}"
+        assert line, f"the probe ended on {op} {str(request)[:300]}"
         return json.loads(line)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@
 #include "core/cpu/context.h"
 #include "core/engine/engine.h"
 #include "core/model/bundle_loader.h"
+#include "core/model/ops/matrix.h"
 #include "core/model/sampling_inputs.h"
 #include "core/model/step_inputs.h"
 #include "core/model/torchscript_runner.h"
@@ -211,9 +212,11 @@ class ModelProbe {
     std::memcpy(logits.mutable_data_ptr<float>(), bytes.data(), bytes.size());
     // A table that hands hidden states through.
     torch::jit::Module table("table"), decoder("decoder");
-    table.register_buffer("data", at::eye(vocab));
+    const at::Tensor identity = at::eye(vocab);
+    table.register_buffer("data", identity);
     table.register_buffer("scale", at::empty({0}));
-    table.register_buffer("aux", at::empty({0}));
+    table.register_buffer(
+        "aux", ops::MakeAux(ops::DescribeCanonical(identity, ops::Encoding::kFloat32)));
     decoder.register_module("embedding", table);
     Manifest manifest;
     manifest.tokens.eos = 1;

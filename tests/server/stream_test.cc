@@ -148,8 +148,14 @@ TEST_F(StreamTest, DeltasThatWaitForTheReaderBecomeOne) {
   BecomeReady();
   v1::StreamGenerateRequest request;
   *request.mutable_task()->mutable_generate() = GoodRequest();
+  // The client takes the least that gRPC allows before it is asked to read.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 10);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  const auto stub = v1::PaliGemmaService::NewStub(
+      grpc::CreateCustomChannel(Target(), grpc::InsecureChannelCredentials(), arguments));
   grpc::ClientContext context;
-  const auto reader = stub_->StreamGenerate(&context, request);
+  const auto reader = stub->StreamGenerate(&context, request);
   std::shared_ptr<ResponseSink> sink = backend_->Take().sink;
   // The first ones fill the connection, the others wait behind them.
   constexpr int kLarge = 8, kSmall = 100;

@@ -108,10 +108,11 @@ class ServerTest : public ::testing::Test {
     auto server = GrpcServer::Start(dependencies_);
     PG_CHECK(server.ok()) << server.status().ToString();
     server_ = *std::move(server);
-    channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(server_->port()),
-                                   grpc::InsecureChannelCredentials());
+    channel_ = grpc::CreateChannel(Target(), grpc::InsecureChannelCredentials());
     stub_ = v1::PaliGemmaService::NewStub(channel_);
   }
+
+  std::string Target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
 
   void BecomeReady() {
     AnswerWriter::Options options;

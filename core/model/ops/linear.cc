@@ -2,7 +2,6 @@
 #include "core/model/ops/linear.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
@@ -43,12 +42,29 @@ Tensor BySlabs(const Tensor& x, const Tensor& data,
   return result;
 }
 
+// x [M,K] times w [N,K] in float32, kRowTile rows at a time: BLAS may split a sum by the number of
+// rows that it is given, and where they lie, so every call gets a tile of one size, aligned.
+Tensor TiledProduct(const Tensor& x, const Tensor& w) {
+  const std::int64_t rows = x.size(0);
+  const Tensor columns = w.t();
+  Tensor tile = at::zeros({kRowTile, x.size(1)}, x.options());
+  Tensor product = at::empty({kRowTile, w.size(0)}, x.options());
+  Tensor result = at::empty({rows, w.size(0)}, x.options());
+  for (std::int64_t first = 0; first < rows; first += kRowTile) {
+    const std::int64_t count = std::min(kRowTile, rows - first);
+    tile.narrow(0, 0, count).copy_(x.narrow(0, first, count));
+    at::mm_out(product, tile, columns);
+    result.narrow(0, first, count).copy_(product.narrow(0, 0, count));
+  }
+  return result;
+}
+
 Tensor FloatProduct(const Tensor& x, const Tensor& data) {
   if (data.scalar_type() == at::kFloat) {
-    return at::mm(x, data.t());
+    return TiledProduct(x, data);
   }
   return BySlabs(x, data, [&](std::int64_t first, std::int64_t count) {
-    return at::mm(x, data.narrow(0, first, count).to(at::kFloat).t());
+    return TiledProduct(x, data.narrow(0, first, count).to(at::kFloat));
   });
 }
 
@@ -98,40 +114,26 @@ Tensor Aligned(const Tensor& x) {
   return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kCacheLine == 0 ? x : x.clone();
 }
 
-// product(x) of rows padded to whole tiles.
-Tensor ByTiles(const Tensor& x, const std::function<Tensor(const Tensor&)>& product) {
-  const std::int64_t rows = x.size(0);
-  const std::int64_t missing = (kRowTile - rows % kRowTile) % kRowTile;
-  return product(missing == 0 ? x : at::constant_pad_nd(x, {0, 0, 0, missing})).narrow(0, 0, rows);
-}
-
-// x times a float32 matrix, transposed.
-Tensor FloatLinear(const Tensor& x, const Tensor& w) {
-  return ByTiles(x, [&](const Tensor& padded) { return FloatProduct(padded, w); });
-}
-
 }  // namespace
 
-Tensor Linear(const Tensor& x0, const Matrix& w) {
+Tensor Linear(const Tensor& x, const Matrix& w) {
   const Description own = Describe(w);
   if (own.layout == Layout::kCpuPanels) {
-    return PackedLinear(x0, ViewOf(w));
+    return PackedLinear(x, ViewOf(w));
   }
   TORCH_CHECK(w.data.dim() == 2 && w.data.scalar_type() == TypeOf(own.encoding),
               "a matrix that is not stored as its description says");
-  return ByTiles(x0, [&](const Tensor& x) {
-    switch (own.encoding) {
-      case Encoding::kFloat32:
-      case Encoding::kBfloat16:
-        return FloatProduct(x, w.data);
-      case Encoding::kFp8:
-        return FloatProduct(x, w.data) * w.scale;
-      case Encoding::kInt8:
-      case Encoding::kInt4:
-        return QuantizedProduct(x, w.data, w.scale, own.encoding);
-    }
-    TORCH_CHECK(false, "no kernel for this encoding");
-  });
+  switch (own.encoding) {
+    case Encoding::kFloat32:
+    case Encoding::kBfloat16:
+      return FloatProduct(x, w.data);
+    case Encoding::kFp8:
+      return FloatProduct(x, w.data) * w.scale;
+    case Encoding::kInt8:
+    case Encoding::kInt4:
+      return QuantizedProduct(x, w.data, w.scale, own.encoding);
+  }
+  TORCH_CHECK(false, "no kernel for this encoding");
 }
 
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
@@ -155,8 +157,8 @@ Tensor Lora(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& ind
     std::vector<Tensor> parts;
     std::int64_t segment = 0;
     for (const std::int64_t* low = bounds.begin(); low + 1 != bounds.end(); ++low, ++segment) {
-      const Tensor inner = FloatLinear(own, a[adapter][segment].to(at::kFloat));
-      parts.push_back(FloatLinear(inner, b[adapter].slice(0, low[0], low[1]).to(at::kFloat)));
+      const Tensor inner = FloatProduct(own, a[adapter][segment].to(at::kFloat));
+      parts.push_back(FloatProduct(inner, b[adapter].slice(0, low[0], low[1]).to(at::kFloat)));
     }
     update.index_copy_(0, rows, at::cat(parts, 1));
   }

@@ -20,8 +20,8 @@ namespace paligemma::ops {
 //   int4 [N,K/2]              low nibble = even k, value - 8; scale [N,K/g]
 //   fp8 [N,K]                 scale f32 [N]; weight-only
 // or a matrix that was packed for CPUs (packed.h). What follows holds for the canonical ones.
-// Rows are padded with zeros to a multiple of kRowTile before the product: the BLAS of the wheel
-// then sums each row alike in every batch (measured; without it the last rows take other code).
+// Float products are computed kRowTile rows at a time, so that a row has the same bits in every
+// batch.
 Tensor Linear(const Tensor& x, const Matrix& w);
 inline constexpr std::int64_t kRowTile = 8;
 
