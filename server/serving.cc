@@ -4,12 +4,12 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <fstream>
 #include <future>
 #include <thread>
 #include <utility>
 
 #include "core/base/build_info.h"
+#include "core/base/cgroup.h"
 #include "core/model/torchscript_runner.h"
 #include "server/dispatcher_backend.h"
 #include "server/life/log.h"
@@ -26,15 +26,8 @@ constexpr Millis kSignalPoll{10};
 // shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
 constexpr Millis kRefusalTime{200};
 
-// CPUs that the cgroup (v2) grants, at most those there are.
-int GrantedCpus() {
-  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return cpus;
-  const int granted = static_cast<int>(std::stod(quota) / period + 0.5);
-  return std::clamp(granted, 1, cpus);
+int ThreadsGranted() {
+  return GrantedCpus(ReadCgroupLimits(), static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
@@ -105,7 +98,7 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifes
     : config_(config),
       device_(device),
       heartbeats_(heartbeats),
-      num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : GrantedCpus()),
+      num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : ThreadsGranted()),
       model_(std::make_unique<ServedModel>(std::move(manifest), config)),
       log_(config),
       tokens_(std::move(tokens)),

@@ -6,6 +6,8 @@
 #include <limits>
 #include <sstream>
 
+#include "core/base/cgroup.h"
+
 namespace paligemma {
 namespace {
 
@@ -16,13 +18,6 @@ std::string Mib(std::int64_t bytes) {
   text.precision(bytes < 100 * kMiB ? 3 : 0);
   text << std::fixed << static_cast<double>(bytes) / kMiB << " MiB";
   return text.str();
-}
-
-// The number in a file that holds one, or -1 ("max" as well).
-std::int64_t NumberIn(const char* path) {
-  std::ifstream file(path);
-  std::int64_t value = -1;
-  return file >> value ? value : -1;
 }
 
 // "256 x 2 bytes", "(256 x 1 + 4) bytes".
@@ -96,12 +91,7 @@ std::int64_t AvailableMemoryBytes() {
       available = std::stoll(line.substr(13)) * 1024;
     }
   }
-  const std::int64_t limit = NumberIn("/sys/fs/cgroup/memory.max");
-  const std::int64_t used = NumberIn("/sys/fs/cgroup/memory.current");
-  if (limit >= 0 && used >= 0) {
-    available = std::min(available, std::max<std::int64_t>(limit - used, 0));
-  }
-  return available;
+  return std::min(available, ReadCgroupLimits().memory_left);
 }
 
 }  // namespace paligemma
