@@ -31,7 +31,7 @@ class BundlePreprocessor : public Preprocessor {
       PG_ASSIGN_OR_RETURN(
           ImagePreparer::Result image,
           images_->Prepare(request.images[i], FieldOf(request, i),
-                           {.use = request.use_cache, .scope = request.cache_scope}));
+                           {.use = request.use_cache, .scope = request.cache_scope}, check));
       prepared.images.push_back(std::move(image.image));
       prepared.image_infos.push_back(std::move(image.info));
     }

@@ -4,11 +4,11 @@
 #ifndef CORE_ENGINE_PREPROCESSOR_H_
 #define CORE_ENGINE_PREPROCESSOR_H_
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/request/cancellation.h"
 #include "core/request/request.h"
 
 namespace paligemma {
@@ -27,17 +27,13 @@ struct PreparedRequest {
   int max_tokens = 0;  // the method's default filled in
 };
 
-// Says whether to go on: an error once the request was cancelled or its deadline passed. Thread
-// safe.
-using InterruptCheck = std::function<Status()>;
-
 // Thread safe: several preprocessing threads call it.
 class Preprocessor {
  public:
   virtual ~Preprocessor() = default;
 
-  // Calls `check` between stages and returns its error. Other errors are the client's
-  // (INVALID_ARGUMENT) and name the field. Never throws.
+  // Calls `check` between stages and every few rows of a picture, and returns its error. Other
+  // errors are the client's (INVALID_ARGUMENT) and name the field. Never throws.
   virtual StatusOr<PreparedRequest> Prepare(const Request& request,
                                             const InterruptCheck& check) = 0;
 };

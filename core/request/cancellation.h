@@ -5,6 +5,9 @@
 #define CORE_REQUEST_CANCELLATION_H_
 
 #include <atomic>
+#include <functional>
+
+#include "core/base/status.h"
 
 namespace paligemma {
 
@@ -24,6 +27,10 @@ class Cancellation {
  private:
   std::atomic<Cause> cause_{Cause::kNone};
 };
+
+// Says whether to go on: returns an error once the request was cancelled or its deadline passed.
+// Thread safe.
+using InterruptCheck = std::function<Status()>;
 
 }  // namespace paligemma
 

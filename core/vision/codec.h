@@ -20,6 +20,17 @@ struct EncodedImage {
   Bytes bytes;
   ImageLimits limits;
   std::string_view field;
+  const InterruptCheck* check = nullptr;
+
+  // Returns the error with which to give up.
+  Status Interrupted() const {
+    return check == nullptr || *check == nullptr ? OkStatus() : (*check)();
+  }
+};
+
+// A width and a height that a header promises; zeros if it cannot be read.
+struct HeaderSize {
+  std::int64_t width = 0, height = 0;
 };
 
 // Pixels as stored, and the orientation that was not applied yet.
@@ -37,6 +48,11 @@ Status CheckImageSize(const EncodedImage& input, std::int64_t width, std::int64_
 StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input);
 StatusOr<CodecResult> DecodePng(const EncodedImage& input);
 StatusOr<CodecResult> DecodeWebp(const EncodedImage& input);
+
+// REQUIRES: as above. They look at the header alone.
+HeaderSize SizeOfJpeg(Bytes bytes);
+HeaderSize SizeOfPng(Bytes bytes);
+HeaderSize SizeOfWebp(Bytes bytes);
 
 // The metadata blocks of a file that may hold its orientation. An empty block is absent.
 struct OrientationSources {

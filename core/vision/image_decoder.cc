@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/vision/image_decoder.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -33,6 +34,10 @@ Status TooLarge(std::string_view field, const std::string& value, std::int64_t l
       std::string(field) + ": the image is too large: " + value + ", limit " +
           std::to_string(limit) + " " + std::string(unit),
       {{"field", std::string(field)}, {"value", value}, {"limit", std::to_string(limit)}});
+}
+
+Bytes BytesOf(const std::string& text) {
+  return Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
 }
 
 enum class Format { kUnknown, kJpeg, kPng, kWebp };
@@ -94,7 +99,7 @@ StatusOr<DecodedImage> DecodeRaw(const ImageInput::Raw& raw, const ImageLimits& 
                         "raw pixels need a width and a height");
   }
   const auto* data = reinterpret_cast<const std::uint8_t*>(raw.data.data());
-  const EncodedImage input{Bytes(data, raw.data.size()), limits, field};
+  const EncodedImage input{Bytes(data, raw.data.size()), limits, field, nullptr};
   PG_RETURN_IF_ERROR(CheckImageSize(input, raw.width, raw.height));
   const std::size_t num_pixels =
       static_cast<std::size_t>(raw.width) * static_cast<std::size_t>(raw.height);
@@ -134,20 +139,38 @@ Status CheckImageSize(const EncodedImage& input, std::int64_t width, std::int64_
 
 }  // namespace vision
 
+std::int64_t CountPixels(const ImageInput& input) {
+  if (input.is_raw) {
+    return std::int64_t{std::max(0, input.raw.width)} * std::max(0, input.raw.height);
+  }
+  const vision::Bytes bytes = vision::BytesOf(input.encoded);
+  vision::HeaderSize size;
+  switch (vision::Sniff(bytes)) {
+    case vision::Format::kJpeg:
+      size = vision::SizeOfJpeg(bytes);
+      break;
+    case vision::Format::kPng:
+      size = vision::SizeOfPng(bytes);
+      break;
+    case vision::Format::kWebp:
+      size = vision::SizeOfWebp(bytes);
+      break;
+    case vision::Format::kUnknown:
+      break;
+  }
+  return size.width * size.height;
+}
+
 StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& limits,
-                                   std::string_view field) {
+                                   std::string_view field, const InterruptCheck& check) {
   if (input.is_raw ? input.raw.data.empty() : input.encoded.empty()) {
     return Status(StatusCode::kInvalidArgument, Reason::kImageMissing,
                   std::string(field) + ": no bytes", {{"field", std::string(field)}});
   }
   try {
     StatusOr<DecodedImage> decoded =
-        input.is_raw
-            ? vision::DecodeRaw(input.raw, limits, field)
-            : vision::DecodeFile(
-                  {vision::Bytes(reinterpret_cast<const std::uint8_t*>(input.encoded.data()),
-                                 input.encoded.size()),
-                   limits, field});
+        input.is_raw ? vision::DecodeRaw(input.raw, limits, field)
+                     : vision::DecodeFile({vision::BytesOf(input.encoded), limits, field, &check});
     if (decoded.ok()) {
       decoded->info.width = decoded->image.width;
       decoded->info.height = decoded->image.height;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/request/cancellation.h"
 #include "core/request/image.h"
 
 namespace paligemma {
@@ -41,9 +42,16 @@ struct DecodedImage {
 
 // `field` is the path of the input in the client's request, e.g. "images[0]", for errors:
 // IMAGE_MISSING, IMAGE_FORMAT_UNSUPPORTED, IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_TOO_COMPLEX,
-// FIELD_INVALID (raw pixels whose size does not fit). Needs at most about 8 bytes a pixel.
+// FIELD_INVALID (raw pixels whose size does not fit), SERVER_OVERLOADED (no memory). Calls `check`,
+// which may be null, every few rows and returns its error. Needs at most about kBytesPerPixel a
+// pixel.
 StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& limits,
-                                   std::string_view field);
+                                   std::string_view field, const InterruptCheck& check = nullptr);
+inline constexpr std::int64_t kBytesPerPixel = 8;
+
+// Returns how many pixels the header of a picture promises: 0 if it has none that can be read.
+// Reads no pixel.
+std::int64_t CountPixels(const ImageInput& input);
 
 }  // namespace paligemma
 

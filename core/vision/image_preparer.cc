@@ -40,10 +40,10 @@ StatusOr<ImageKey> ImagePreparer::Name(const std::vector<std::uint8_t>& pixels,
 }
 
 StatusOr<ImagePreparer::Result> ImagePreparer::Prepare(const ImageInput& input,
-                                                       std::string_view field,
-                                                       Caching caching) const {
+                                                       std::string_view field, Caching caching,
+                                                       const InterruptCheck& check) const {
   try {
-    PG_ASSIGN_OR_RETURN(const DecodedImage decoded, DecodeImage(input, limits_, field));
+    PG_ASSIGN_OR_RETURN(const DecodedImage decoded, DecodeImage(input, limits_, field, check));
     auto pixels = std::make_shared<std::vector<std::uint8_t>>(
         ResizeToSquare(decoded.image, spec_.size, spec_.resampling, spec_.padding));
     Result result;

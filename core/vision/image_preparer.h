@@ -34,8 +34,9 @@ class ImagePreparer {
     std::string_view scope = {};  // equal pictures share a name within one scope alone
   };
 
-  // Errors are DecodeImage's; `field` as there.
-  StatusOr<Result> Prepare(const ImageInput& input, std::string_view field, Caching caching) const;
+  // Errors are DecodeImage's; `field` and `check` as there.
+  StatusOr<Result> Prepare(const ImageInput& input, std::string_view field, Caching caching,
+                           const InterruptCheck& check = nullptr) const;
 
   const ImageLimits& limits() const { return limits_; }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <new>
 
 // After <cstdio>, as it asks.
 #include <jpeglib.h>
@@ -18,6 +19,7 @@ namespace paligemma::vision {
 namespace {
 
 constexpr std::size_t kMaxMarkers = 65'536;
+constexpr int kReportsPerCheck = 16;
 
 // What the markers alone tell.
 struct Markers {
@@ -86,6 +88,10 @@ struct Session {
   std::jmp_buf jump{};
   char message[JMSG_LENGTH_MAX] = {};
   bool too_many_scans = false;
+  bool out_of_memory = false;
+  const EncodedImage* input = nullptr;
+  Status interrupted;
+  int num_reports = 0;  // of progress
   jpeg_progress_mgr progress{};
 
   ~Session() { jpeg_destroy_decompress(&info); }
@@ -96,6 +102,9 @@ Session* SessionOf(j_common_ptr info) { return static_cast<Session*>(info->clien
 [[noreturn]] void OnError(j_common_ptr info) {
   Session* session = SessionOf(info);
   info->err->format_message(info, session->message);
+  // A progressive file needs its coefficients at once; libjpeg would move them to a file.
+  session->out_of_memory =
+      info->err->msg_code == JERR_OUT_OF_MEMORY || info->err->msg_code == JERR_NO_BACKING_STORE;
   std::longjmp(session->jump, 1);
 }
 
@@ -115,16 +124,27 @@ void OnMessage(j_common_ptr info, int level) {
   }
 }
 
-// The markers were counted before; this also holds for scans that only libjpeg sees.
+// Returns true if the session is to be given up. Apart from OnProgress(), whose jump would pass
+// over the destructor of the status.
+bool IsInterrupted(Session* session) {
+  if (++session->num_reports % kReportsPerCheck != 0) return false;
+  session->interrupted = session->input->Interrupted();
+  return !session->interrupted.ok();
+}
+
+// libjpeg calls this for each row that it hands out, and for each row of blocks of a scan that it
+// reads before the first of them. The markers were counted before; the limit of scans also holds
+// for those that only libjpeg sees.
 void OnProgress(j_common_ptr info) {
   const auto* decompress = reinterpret_cast<j_decompress_ptr>(info);
-  if (decompress->input_scan_number <= kMaxJpegScans) return;
-  SessionOf(info)->too_many_scans = true;
-  std::longjmp(SessionOf(info)->jump, 1);
+  Session* session = SessionOf(info);
+  session->too_many_scans = decompress->input_scan_number > kMaxJpegScans;
+  if (session->too_many_scans || IsInterrupted(session)) std::longjmp(session->jump, 1);
 }
 
 // Returns false on an error, which is in the session.
-bool ReadHeader(Session* session, Bytes bytes) {
+bool ReadHeader(Session* session) {
+  const Bytes bytes = session->input->bytes;
   session->info.err = jpeg_std_error(&session->errors);
   session->info.client_data = session;
   session->errors.error_exit = OnError;
@@ -172,7 +192,33 @@ bool ReadPixels(Session* session, std::uint8_t* pixels, std::uint8_t* row) {
   return true;
 }
 
+// Returns why a session ended early.
+Status WhyNot(const Session& session) {
+  if (session.out_of_memory) throw std::bad_alloc();
+  if (!session.interrupted.ok()) return session.interrupted;
+  const std::string_view field = session.input->field;
+  if (session.too_many_scans) return ImageTooComplex(field, "scans of a JPEG", kMaxJpegScans);
+  return ImageCorrupt(field, session.message);
+}
+
 }  // namespace
+
+HeaderSize SizeOfJpeg(Bytes bytes) {
+  constexpr int kMaxSegments = 256;
+  std::size_t at = 2;  // behind SOI
+  for (int i = 0; i < kMaxSegments && at + 9 <= bytes.size() && bytes[at] == 0xFF; ++i) {
+    const std::uint8_t marker = bytes[at + 1];
+    // SOF0 to SOF15, which share their numbers with three other kinds.
+    const bool is_frame =
+        marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    const auto number = [&](std::size_t offset) {
+      return std::int64_t{bytes[at + offset]} << 8 | bytes[at + offset + 1];
+    };
+    if (is_frame) return {number(7), number(5)};
+    at += 2 + static_cast<std::size_t>(number(2));
+  }
+  return {};
+}
 
 StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input) {
   const Markers markers = ScanMarkers(input.bytes);
@@ -183,7 +229,8 @@ StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input) {
     return ImageTooComplex(input.field, "markers of a JPEG", std::int64_t{kMaxMarkers});
   }
   const auto session = std::make_unique<Session>();
-  if (!ReadHeader(session.get(), input.bytes)) return ImageCorrupt(input.field, session->message);
+  session->input = &input;
+  if (!ReadHeader(session.get())) return WhyNot(*session);
   const jpeg_decompress_struct& info = session->info;
   PG_RETURN_IF_ERROR(CheckImageSize(input, info.image_width, info.image_height));
   CodecResult result;
@@ -195,10 +242,7 @@ StatusOr<CodecResult> DecodeJpeg(const EncodedImage& input) {
   result.image.pixels.resize(std::size_t{info.image_width} * info.image_height * 3);
   std::vector<std::uint8_t> row(std::size_t{info.image_width} * 4);
   if (!ReadPixels(session.get(), result.image.pixels.data(), row.data())) {
-    if (session->too_many_scans) {
-      return ImageTooComplex(input.field, "scans of a JPEG", kMaxJpegScans);
-    }
-    return ImageCorrupt(input.field, session->message);
+    return WhyNot(*session);
   }
   return result;
 }

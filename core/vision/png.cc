@@ -4,7 +4,9 @@
 #include <png.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "core/vision/codec.h"
 #include "core/vision/png_metadata.h"
@@ -45,11 +47,16 @@ Chunks ScanChunks(Bytes bytes) {
   return chunks;
 }
 
+constexpr png_uint_32 kRowsPerCheck = 16;
+
 struct Session {
+  const EncodedImage* input = nullptr;
   png_structp png = nullptr;
   png_infop info = nullptr;
   Bytes rest;
   char message[128] = {};
+  bool out_of_memory = false;
+  Status interrupted;
 
   ~Session() { png_destroy_read_struct(&png, &info, nullptr); }
 };
@@ -61,6 +68,20 @@ struct Session {
 }
 
 void OnWarning(png_structp, png_const_charp) {}
+
+png_voidp OnAllocate(png_structp png, png_alloc_size_t size) {
+  void* memory = std::malloc(size);
+  if (memory == nullptr) static_cast<Session*>(png_get_mem_ptr(png))->out_of_memory = true;
+  return memory;
+}
+
+void OnFree(png_structp, png_voidp memory) { std::free(memory); }
+
+// Returns true if the session is to be given up.
+bool IsInterrupted(Session* session) {
+  session->interrupted = session->input->Interrupted();
+  return !session->interrupted.ok();
+}
 
 void OnRead(png_structp png, png_bytep out, std::size_t size) {
   auto* session = static_cast<Session*>(png_get_io_ptr(png));
@@ -87,8 +108,10 @@ void SetTransforms(png_structp png, png_infop info) {
 }
 
 // Reads up to the pixels. Returns false on an error, which is in the session.
-bool ReadHeader(Session* session, const ImageLimits& limits) {
-  session->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, session, OnError, OnWarning);
+bool ReadHeader(Session* session) {
+  const ImageLimits& limits = session->input->limits;
+  session->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, session, OnError, OnWarning,
+                                          session, OnAllocate, OnFree);
   if (session->png == nullptr) return false;
   session->info = png_create_info_struct(session->png);
   if (session->info == nullptr) return false;
@@ -112,6 +135,7 @@ bool ReadPixels(Session* session, std::uint8_t* pixels, std::size_t stride) {
   const png_uint_32 height = png_get_image_height(session->png, session->info);
   for (int pass = 0; pass < num_passes; ++pass) {
     for (png_uint_32 y = 0; y < height; ++y) {
+      if (y % kRowsPerCheck == 0 && IsInterrupted(session)) return false;
       png_read_row(session->png, pixels + y * stride, nullptr);
     }
   }
@@ -119,7 +143,20 @@ bool ReadPixels(Session* session, std::uint8_t* pixels, std::size_t stride) {
   return true;
 }
 
+// Returns why a session ended early.
+Status WhyNot(const Session& session) {
+  if (session.out_of_memory) throw std::bad_alloc();
+  if (!session.interrupted.ok()) return session.interrupted;
+  return ImageCorrupt(session.input->field, session.message);
+}
+
 }  // namespace
+
+HeaderSize SizeOfPng(Bytes bytes) {
+  constexpr std::size_t kSizeAt = kSignatureBytes + 8;  // behind the length and type of IHDR
+  if (bytes.size() < kSizeAt + 8) return {};
+  return {BigEndian32(bytes.data() + kSizeAt), BigEndian32(bytes.data() + kSizeAt + 4)};
+}
 
 StatusOr<CodecResult> DecodePng(const EncodedImage& input) {
   const Chunks chunks = ScanChunks(input.bytes);
@@ -129,8 +166,9 @@ StatusOr<CodecResult> DecodePng(const EncodedImage& input) {
   }
   PG_RETURN_IF_ERROR(CheckImageSize(input, chunks.width, chunks.height));
   Session session;
+  session.input = &input;
   session.rest = input.bytes;
-  if (!ReadHeader(&session, input.limits)) return ImageCorrupt(input.field, session.message);
+  if (!ReadHeader(&session)) return WhyNot(session);
   CodecResult result;
   result.orientation = chunks.metadata.Orientation();
   result.image.width = static_cast<int>(chunks.width);
@@ -138,7 +176,7 @@ StatusOr<CodecResult> DecodePng(const EncodedImage& input) {
   const std::size_t stride = std::size_t{chunks.width} * 3;
   result.image.pixels.resize(stride * chunks.height);
   if (!ReadPixels(&session, result.image.pixels.data(), stride)) {
-    return ImageCorrupt(input.field, session.message);
+    return WhyNot(session);
   }
   return result;
 }

@@ -2,7 +2,9 @@
 // WebP by libwebp: one still picture; animations are refused.
 #include <webp/decode.h>
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "core/vision/codec.h"
@@ -43,7 +45,32 @@ bool IsWhole(Bytes bytes) {
          std::size_t{LittleEndian32(bytes.data() + 4)} + 8 <= bytes.size();
 }
 
+// Hands the file over part by part and looks between two of them whether to go on.
+VP8StatusCode DecodeInParts(const EncodedImage& input, WebPDecoderConfig* config,
+                            Status* interrupted) {
+  constexpr std::size_t kNumParts = 64, kMinPart = 4096;
+  const std::unique_ptr<WebPIDecoder, decltype(&WebPIDelete)> decoder(
+      WebPIDecode(nullptr, 0, config), &WebPIDelete);
+  if (decoder == nullptr) return VP8_STATUS_OUT_OF_MEMORY;
+  const std::size_t size = input.bytes.size();
+  const std::size_t part = std::max(kMinPart, size / kNumParts);
+  VP8StatusCode status = VP8_STATUS_SUSPENDED;
+  for (std::size_t end = 0; end < size && status == VP8_STATUS_SUSPENDED;) {
+    *interrupted = input.Interrupted();
+    if (!interrupted->ok()) return VP8_STATUS_USER_ABORT;
+    end = std::min(size, end + part);
+    status = WebPIUpdate(decoder.get(), input.bytes.data(), end);
+  }
+  return status;
+}
+
 }  // namespace
+
+HeaderSize SizeOfWebp(Bytes bytes) {
+  int width = 0, height = 0;
+  if (WebPGetInfo(bytes.data(), bytes.size(), &width, &height) == 0) return {};
+  return {width, height};
+}
 
 StatusOr<CodecResult> DecodeWebp(const EncodedImage& input) {
   WebPDecoderConfig config;
@@ -70,8 +97,10 @@ StatusOr<CodecResult> DecodeWebp(const EncodedImage& input) {
   config.output.u.RGBA.rgba = result.image.pixels.data();
   config.output.u.RGBA.stride = static_cast<int>(stride);
   config.output.u.RGBA.size = result.image.pixels.size();
-  const VP8StatusCode status = WebPDecode(input.bytes.data(), input.bytes.size(), &config);
+  Status interrupted;
+  const VP8StatusCode status = DecodeInParts(input, &config, &interrupted);
   WebPFreeDecBuffer(&config.output);
+  if (!interrupted.ok()) return interrupted;
   if (status == VP8_STATUS_OUT_OF_MEMORY) throw std::bad_alloc();
   if (status != VP8_STATUS_OK) return ImageCorrupt(input.field, "the WebP data is wrong");
   return result;

@@ -129,5 +129,19 @@ TEST(ImageBombsTest, SixteenBitGreyIsCutToItsUpperByte) {
   EXPECT_THAT(decoded->image.pixels, testing::ElementsAre(0x12, 0x12, 0x12, 0xFF, 0xFF, 0xFF));
 }
 
+TEST(ImageBombsTest, AManyTimesInflatedPictureIsGivenUpWithinAFewRows) {
+  constexpr std::uint32_t kSide = 1024;
+  const std::string bytes = kSignature + Header(kSide, kSide, 8, 0) +
+                            Chunk("IDAT", Deflate(std::string(kSide * (kSide + 1), 0))) +
+                            Chunk("IEND", "");
+  int num_calls = 0;
+  const InterruptCheck check = [&num_calls] {
+    ++num_calls;
+    return OkStatus();
+  };
+  ASSERT_TRUE(DecodeImage(Encoded(bytes), {}, "image", check).ok());
+  EXPECT_GE(num_calls, static_cast<int>(kSide) / 16);
+}
+
 }  // namespace
 }  // namespace paligemma

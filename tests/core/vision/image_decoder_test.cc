@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <random>
 #include <sstream>
 
+#include "core/request/endings.h"
 #include "tests/core/base/sha256.h"
 #include "tests/core/vision/pictures.h"
 
@@ -170,6 +172,62 @@ TEST(ImageDecoderTest, DamagedFilesAreRefusedOrDecodedNeverWorse) {
           0);
     }
   }
+}
+
+TEST(ImageDecoderTest, TheHeaderOfEveryFileTellsItsPixels) {
+  for (const Expected& expected : ReadExpected()) {
+    EXPECT_EQ(CountPixels(Encoded(ReadPicture(expected.name))),
+              std::int64_t{expected.width} * expected.height)
+        << expected.name;
+  }
+  ImageInput raw;
+  raw.is_raw = true;
+  raw.raw.width = 30;
+  raw.raw.height = 20;
+  EXPECT_EQ(CountPixels(raw), 600);
+}
+
+TEST(ImageDecoderTest, AFileWithoutAReadableHeaderHasNoPixels) {
+  for (const char* name : {"baseline420.jpg", "grey.png", "lossy.webp"}) {
+    const std::string bytes = ReadPicture(name);
+    for (std::size_t size = 0; size < 24; ++size) {
+      EXPECT_GE(CountPixels(Encoded(bytes.substr(0, size))), 0) << name << " " << size;
+    }
+  }
+  EXPECT_EQ(CountPixels(Encoded("GIF89a")), 0);
+}
+
+// Says to go on `num_times` times.
+InterruptCheck GivesUpAfter(int num_times, int* num_calls) {
+  return [=] { return (*num_calls)++ < num_times ? OkStatus() : DeadlineStatus("preprocess"); };
+}
+
+TEST(ImageDecoderTest, DecodingEndsBetweenRowsWhenItIsNotWantedAnyMore) {
+  for (const char* name : {"baseline420.jpg", "progressive.jpg", "cmyk.jpg", "rgb16.png",
+                           "interlaced.png", "lossy.webp", "lossless.webp"}) {
+    const ImageInput input = Encoded(ReadPicture(name));
+    int num_calls = 0;
+    ASSERT_TRUE(DecodeImage(input, {}, kField, GivesUpAfter(1 << 20, &num_calls)).ok()) << name;
+    ASSERT_GT(num_calls, 0) << name;
+    const int all = num_calls;
+    for (int wanted = 0; wanted < all; ++wanted) {
+      num_calls = 0;
+      const Status status =
+          DecodeImage(input, {}, kField, GivesUpAfter(wanted, &num_calls)).status();
+      EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded) << name << " " << wanted;
+      EXPECT_EQ(num_calls, wanted + 1) << name << ": nothing more is asked, or done";
+    }
+  }
+}
+
+// libjpeg takes its bound of memory from JPEGMEM, in kilobytes.
+TEST(ImageDecoderTest, NoMemoryForAJpegIsNotADamagedFile) {
+  ASSERT_EQ(setenv("JPEGMEM", "1", /*overwrite=*/1), 0);
+  const Status status = ErrorOf(ReadPicture("progressive_tall.jpg"));
+  unsetenv("JPEGMEM");
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
+  EXPECT_GT(status.retry_after().count(), 0);
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ def main() -> None:
         "baseline422.jpg": (image, {"quality": 85, "subsampling": 1}),
         "baseline444.jpg": (image, {"quality": 92, "subsampling": 0}),
         "progressive.jpg": (image, {"quality": 80, "progressive": True}),
+        "progressive_tall.jpg": (Image.fromarray(picture(8, 512)), {"quality": 80, "progressive": True}),
         "grey.jpg": (grey, {"quality": 80}),
         "cmyk.jpg": (image.convert("CMYK"), {"quality": 85}),
         "rgb.png": (image, {}),
