@@ -16,6 +16,16 @@ class BundlePreprocessor : public Preprocessor {
                      std::unique_ptr<ImagePreparer> images)
       : manifest_(manifest), prompts_(manifest, tokenizer), images_(std::move(images)) {}
 
+  // What is beyond the limits is refused before a pixel of it is decoded.
+  std::vector<std::int64_t> CountPixels(const Request& request) const override {
+    std::vector<std::int64_t> pixels;
+    for (const ImageInput& image : request.images) {
+      const std::int64_t count = paligemma::CountPixels(image);
+      pixels.push_back(count <= images_->limits().max_pixels ? count : 0);
+    }
+    return pixels;
+  }
+
   StatusOr<PreparedRequest> Prepare(const Request& request, const InterruptCheck& check) override {
     PreparedRequest prepared;
     prepared.tokens_per_image = manifest_.image.tokens;

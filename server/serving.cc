@@ -54,7 +54,7 @@ DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest
                                       int num_threads, Heartbeats* heartbeats) {
   DispatcherOptions options;
   options.heartbeats = heartbeats;
-  options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8);
+  options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8) + 1;
   options.admission.max_queued = static_cast<int>(config.max_queued);
   // A prompt's text is short beside its picture.
   constexpr std::int64_t kTextTokens = 64;

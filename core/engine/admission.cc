@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "core/base/check.h"
+#include "core/engine/preprocess_pool.h"
 #include "core/request/endings.h"
 
 namespace paligemma {
@@ -25,7 +27,7 @@ Admission::Admission(const AdmissionOptions& options, const LoadEstimator* load)
   PG_CHECK(options.max_queued > 0) << "limits must be positive";
 }
 
-Admission::Share Admission::ShareOf(const Request& request) const {
+Admission::Share Admission::ShareOf(const Request& request, std::int64_t pixels) const {
   const std::int64_t text = TextBytes(request);
   const std::int64_t num_images = std::ssize(request.images);
   const std::int64_t num_prompts =
@@ -36,6 +38,7 @@ Admission::Share Admission::ShareOf(const Request& request) const {
   share.prefix.tokens = num_prompts * request.num_candidates * prefix;
   share.prefix.images = num_images;
   share.bytes = text;
+  share.pixels = pixels;
   for (const ImageInput& image : request.images) {
     share.bytes += static_cast<std::int64_t>(image.encoded.size() + image.raw.data.size());
   }
@@ -56,7 +59,12 @@ void Admission::Enter(const Share& share) {
   PrefixWork& queued = queued_[static_cast<std::size_t>(share.priority)];
   queued.tokens += share.prefix.tokens;
   queued.images += share.prefix.images;
+  queued_pixels_[static_cast<std::size_t>(share.priority)] += share.pixels;
   queued_bytes_ += share.bytes;
+}
+
+void Admission::Decoded(Share* share) {
+  queued_pixels_[static_cast<std::size_t>(share->priority)] -= std::exchange(share->pixels, 0);
 }
 
 void Admission::Leave(const Share& share) {
@@ -64,6 +72,7 @@ void Admission::Leave(const Share& share) {
   PrefixWork& queued = queued_[static_cast<std::size_t>(share.priority)];
   queued.tokens -= share.prefix.tokens;
   queued.images -= share.prefix.images;
+  queued_pixels_[static_cast<std::size_t>(share.priority)] -= share.pixels;
   queued_bytes_ -= share.bytes;
 }
 
@@ -84,7 +93,7 @@ Status Admission::CheckQueue(const Share& share) const {
 }
 
 Status Admission::CheckSpeed(const Request& request, const Share& share, Duration left) const {
-  Duration own = load_->PrefixTime(share.prefix);
+  Duration own = load_->PictureTime(share.pixels) + load_->PrefixTime(share.prefix);
   // With a time budget, what is complete by then is an answer.
   if (request.deadline <= request.time_budget) {
     const SamplingParams& sampling = request.sampling;
@@ -92,15 +101,26 @@ Status Admission::CheckSpeed(const Request& request, const Share& share, Duratio
     own += load_->DecodeTime(std::max(0, tokens - 1));
   }
   if (own > left) return DeadlineStatus("admission");
-  PrefixWork ahead;
-  for (auto i = static_cast<std::size_t>(request.priority); i < kNumPriorities; ++i) {
-    ahead.tokens += queued_[i].tokens;
-    ahead.images += queued_[i].images;
-  }
-  if (own + load_->PrefixTime(ahead) > left) {
+  if (own + TimeAhead(share) > left) {
     return Overloaded("the deadline would pass before the answer to this request");
   }
   return OkStatus();
+}
+
+// Decoding and the model work side by side, so that the slower one decides.
+Duration Admission::TimeAhead(const Share& share) const {
+  PrefixWork ahead;
+  std::int64_t pixels = 0;
+  for (auto i = static_cast<std::size_t>(share.priority); i < kNumPriorities; ++i) {
+    ahead.tokens += queued_[i].tokens;
+    ahead.images += queued_[i].images;
+    pixels += queued_pixels_[i];
+  }
+  // A small picture passes the large ones.
+  const bool waits_for_decoders = share.pixels > PreprocessPool::kMaxSmallPixels;
+  const Duration decoding =
+      waits_for_decoders ? load_->PictureTime(pixels) / options_.num_decoders : Duration::zero();
+  return std::max(decoding, load_->PrefixTime(ahead));
 }
 
 Status Admission::Overloaded(const std::string& what) const {

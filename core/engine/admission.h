@@ -23,6 +23,7 @@ struct AdmissionOptions {
   std::int64_t max_queued_tokens = 0;
   std::int64_t max_queued_bytes = std::int64_t{1} << 30;
   int tokens_per_image = 0;  // for that estimate
+  int num_decoders = 1;      // threads that decode large pictures
 };
 
 // Not thread safe; the dispatcher's lock guards it.
@@ -32,13 +33,15 @@ class Admission {
   struct Share {
     PrefixWork prefix;
     std::int64_t bytes = 0;
+    std::int64_t pixels = 0;  // of its pictures, until they are decoded
     Priority priority = Priority::kNormal;
   };
 
   // `load` must outlive the book. REQUIRES: max_queued > 0.
   Admission(const AdmissionOptions& options, const LoadEstimator* load);
 
-  Share ShareOf(const Request& request) const;
+  // `pixels`: of all pictures of the request.
+  Share ShareOf(const Request& request, std::int64_t pixels) const;
 
   // Returns OK if the request may wait: the queue has room, and the answer can be there before the
   // deadline. A deadline that has passed, or that the measured speed cannot keep, is
@@ -46,8 +49,10 @@ class Admission {
   // queue. `is_idle`: no other request is in flight; such a request is never refused for its speed.
   Status Check(const Request& request, const Share& share, TimePoint now, bool is_idle) const;
 
-  // Books a request that was admitted, and one that got its first token or ended.
+  // Books a request that was admitted, one whose pictures have been decoded, and one that got its
+  // first token or ended.
   void Enter(const Share& share);
+  void Decoded(Share* share);
   void Leave(const Share& share);
 
   int num_queued() const { return num_queued_; }
@@ -57,12 +62,15 @@ class Admission {
 
   Status CheckQueue(const Share& share) const;
   Status CheckSpeed(const Request& request, const Share& share, Duration left) const;
+  // Returns the time until what waits and goes first is done.
+  Duration TimeAhead(const Share& share) const;
   Status Overloaded(const std::string& what) const;
 
   const AdmissionOptions options_;
   const LoadEstimator* const load_;
   int num_queued_ = 0;
   std::array<PrefixWork, kNumPriorities> queued_;  // by priority
+  std::array<std::int64_t, kNumPriorities> queued_pixels_{};
   std::int64_t queued_bytes_ = 0;
 };
 

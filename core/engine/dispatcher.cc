@@ -12,6 +12,8 @@ namespace paligemma {
 namespace {
 
 constexpr std::chrono::milliseconds kRetryLoading{2000};
+// What a preprocessor needs at most.
+constexpr std::int64_t kDecodedBytesPerPixel = 8;
 // How long the end of a drain waits for a step in progress.
 constexpr std::chrono::seconds kAbortGrace{5};
 
@@ -25,11 +27,39 @@ RequestResult Unanswered(TimePoint arrival, TimePoint now, Duration preprocess =
   return result;
 }
 
+AdmissionOptions AdmissionOptionsOf(const DispatcherOptions& options) {
+  AdmissionOptions admission = options.admission;
+  admission.num_decoders = std::max(1, options.num_preprocess_threads - 1);
+  return admission;
+}
+
+PreprocessPool::Options PoolOptions(const DispatcherOptions& options) {
+  PreprocessPool::Options pool;
+  pool.num_threads = options.num_preprocess_threads;
+  pool.max_decoded_bytes = options.max_decoded_bytes;
+  pool.heartbeats = options.heartbeats;
+  return pool;
+}
+
+// Pictures of one request are decoded one after the other.
+PreprocessPool::Item ItemOf(const Request& request, const std::vector<std::int64_t>& pixels) {
+  PreprocessPool::Item item;
+  item.priority = request.priority;
+  for (const std::int64_t count : pixels) {
+    item.pixels += count;
+    item.decoded_bytes = std::max(item.decoded_bytes, count * kDecodedBytesPerPixel);
+  }
+  return item;
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(const DispatcherOptions& options, EngineObserver* observer,
                        const Clock* clock)
-    : options_(options), load_(observer), clock_(clock), admission_(options.admission, &load_) {}
+    : options_(options),
+      load_(observer),
+      clock_(clock),
+      admission_(AdmissionOptionsOf(options), &load_) {}
 
 Dispatcher::~Dispatcher() {
   StopAdmission();
@@ -62,36 +92,47 @@ void Dispatcher::Start(Parts parts) {
   delivery_ = std::make_unique<Delivery>(delivery, std::move(hooks), clock_);
   engine_ = std::make_unique<Engine>(options_.scheduler, std::move(parts.runner), delivery_.get(),
                                      &load_, clock_, options_.heartbeats);
-  preprocessing_ = std::make_unique<PreprocessPool>(
-      options_.num_preprocess_threads, [this](RequestId id) { Preprocess(id); },
-      options_.heartbeats);
+  preprocessing_ = std::make_unique<PreprocessPool>(PoolOptions(options_),
+                                                    [this](RequestId id) { Preprocess(id); });
   MutexLock lock(&mutex_);
   PG_CHECK(!started_) << "Start() was called twice";
   started_ = true;
 }
 
+Status Dispatcher::CheckOpen() const {
+  if (draining_) return DrainingStatus();
+  if (started_) return OkStatus();
+  return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
+      .WithRetryAfter(kRetryLoading);
+}
+
 StatusOr<RequestId> Dispatcher::Submit(Request request, std::shared_ptr<ResponseSink> sink) {
-  RequestId id = 0;
   {
     MutexLock lock(&mutex_);
-    if (draining_) return DrainingStatus();
-    if (!started_) {
-      return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
-          .WithRetryAfter(kRetryLoading);
-    }
+    PG_RETURN_IF_ERROR(CheckOpen());
+  }
+  // Reads headers of the client's files, so that it holds no lock.
+  const std::vector<std::int64_t> pixels = preprocessor_->CountPixels(request);
+  PreprocessPool::Item item = ItemOf(request, pixels);
+  item.cost = load_.PictureTime(item.pixels);
+  {
+    MutexLock lock(&mutex_);
+    PG_RETURN_IF_ERROR(CheckOpen());
     const TimePoint now = clock_->Now();
-    const Admission::Share share = admission_.ShareOf(request);
+    const Admission::Share share = admission_.ShareOf(request, item.pixels);
     PG_RETURN_IF_ERROR(admission_.Check(request, share, now, /*is_idle=*/live_.empty()));
     admission_.Enter(share);
-    id = next_request_++;
+    item.id = next_request_++;
+    item.arrival = now;
     if (request.arrival == TimePoint{}) request.arrival = now;
-    Live& live = live_[id];
+    Live& live = live_[item.id];
     live.request = std::move(request);
     live.sink = std::move(sink);
     live.share = share;
+    live.pixels = item.pixels;
   }
-  preprocessing_->Push(id);
-  return id;
+  preprocessing_->Push(item);
+  return item.id;
 }
 
 void Dispatcher::LeaveQueue(Live* live) {
@@ -105,6 +146,7 @@ void Dispatcher::Preprocess(RequestId id) {
   const TimePoint arrival = job.request.arrival;
   StatusOr<PreparedSequences> made = Prepare(&job);
   const TimePoint now = clock_->Now();
+  if (made.ok()) load_.OnPrepared(job.pixels, now - began);
   if (!made.ok()) {
     delivery_->Reject(id, std::move(job.sink), made.status(),
                       Unanswered(arrival, now, now - began));
@@ -130,6 +172,7 @@ bool Dispatcher::TakeJob(RequestId id, Job* job) {
   job->request = std::move(live.request);
   job->sink = std::exchange(live.sink, nullptr);
   job->cancellation = live.cancellation;
+  job->pixels = live.pixels;
   return true;
 }
 
@@ -167,6 +210,7 @@ void Dispatcher::Handoff(RequestId id, std::vector<std::unique_ptr<Sequence>> se
     const auto it = live_.find(id);
     if (it == live_.end()) return;  // delivery ended it meanwhile
     it->second.stage = Stage::kSubmitted;
+    admission_.Decoded(&it->second.share);
     it->second.sequences = ids;
     cancellation = it->second.cancellation;
   }

@@ -41,9 +41,11 @@ namespace paligemma {
 
 struct DispatcherOptions {
   AdmissionOptions admission;
+  // Decode pictures. The last of several takes small ones alone.
   int num_preprocess_threads = 2;
-  int num_postprocess_threads = 2;                // render masks
-  std::int64_t max_mask_pixels = kMaxMaskPixels;  // of one request
+  std::int64_t max_decoded_bytes = std::int64_t{1} << 30;  // of pictures that are being decoded
+  int num_postprocess_threads = 2;                         // render masks
+  std::int64_t max_mask_pixels = kMaxMaskPixels;           // of one request
   SchedulerOptions scheduler;
   // Where the threads show that they get on; may be null, and must outlive the dispatcher.
   Heartbeats* heartbeats = nullptr;
@@ -121,7 +123,8 @@ class Dispatcher {
     std::vector<SequenceId> sequences;   // with kSubmitted
     std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
     Admission::Share share;
-    bool is_queued = true;  // its share is booked
+    std::int64_t pixels = 0;  // of all pictures
+    bool is_queued = true;    // its share is booked
   };
 
   // What a preprocessing thread works on.
@@ -130,7 +133,11 @@ class Dispatcher {
     Request request;
     std::shared_ptr<ResponseSink> sink;
     std::shared_ptr<Cancellation> cancellation;
+    std::int64_t pixels = 0;
   };
+
+  // Says why no request is taken, or OK.
+  Status CheckOpen() const PG_REQUIRES(mutex_);
 
   // On a preprocessing thread.
   void Preprocess(RequestId id) PG_LOCKS_EXCLUDED(mutex_);

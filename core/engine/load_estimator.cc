@@ -9,6 +9,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kMinRetry{20}, kMaxRetry{60'000};
+constexpr std::int64_t kMinTimedPixels = 40'000;
 constexpr milliseconds kFirstRetry{500};  // before a request has ended
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -40,6 +41,18 @@ void LoadEstimator::OnRequestEnded(TimePoint now, bool more) {
   MutexLock lock(&mutex_);
   if (last_end_ != TimePoint()) request_.Add(Seconds(now - last_end_));
   last_end_ = more ? now : TimePoint();
+}
+
+void LoadEstimator::OnPrepared(std::int64_t pixels, Duration duration) {
+  // Of a small picture the time is that of the rest of the work.
+  if (pixels < kMinTimedPixels) return;
+  MutexLock lock(&mutex_);
+  pixel_.Add(Seconds(duration) / static_cast<double>(pixels));
+}
+
+Duration LoadEstimator::PictureTime(std::int64_t pixels) const {
+  MutexLock lock(&mutex_);
+  return FromSeconds(static_cast<double>(pixels) * pixel_.value());
 }
 
 Duration LoadEstimator::PrefixTime(const PrefixWork& work) const {

@@ -15,7 +15,7 @@
 
 namespace paligemma {
 
-// What comes before a first token.
+// What the model does before a first token.
 struct PrefixWork {
   std::int64_t tokens = 0;  // of prompts, pictures included
   std::int64_t images = 0;
@@ -33,6 +33,11 @@ class LoadEstimator final : public EngineObserver {
   // that one takes.
   void OnRequestEnded(TimePoint now, bool more) PG_LOCKS_EXCLUDED(mutex_);
 
+  // A thread has prepared a request whose pictures have so many pixels.
+  void OnPrepared(std::int64_t pixels, Duration duration) PG_LOCKS_EXCLUDED(mutex_);
+
+  // Returns the time that a thread needs to decode and resize so many pixels.
+  Duration PictureTime(std::int64_t pixels) const PG_LOCKS_EXCLUDED(mutex_);
   // Encoding and prefilling.
   Duration PrefixTime(const PrefixWork& work) const PG_LOCKS_EXCLUDED(mutex_);
   // One decode step after the other.
@@ -62,6 +67,7 @@ class LoadEstimator final : public EngineObserver {
   // In seconds. An image's is the mean over those too that the image cache had.
   Mean image_ PG_GUARDED_BY(mutex_), prefill_token_ PG_GUARDED_BY(mutex_);
   Mean decode_step_ PG_GUARDED_BY(mutex_), request_ PG_GUARDED_BY(mutex_);
+  Mean pixel_ PG_GUARDED_BY(mutex_);
   TimePoint last_end_ PG_GUARDED_BY(mutex_){};  // zero: the server was idle after it
 };
 

@@ -4,6 +4,7 @@
 #ifndef CORE_ENGINE_PREPROCESSOR_H_
 #define CORE_ENGINE_PREPROCESSOR_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct PreparedRequest {
 class Preprocessor {
  public:
   virtual ~Preprocessor() = default;
+
+  // Returns the pixels of each picture, as its header promises them; 0 where it cannot be read.
+  virtual std::vector<std::int64_t> CountPixels(const Request& request) const = 0;
 
   // Calls `check` between stages and every few rows of a picture, and returns its error. Other
   // errors are the client's (INVALID_ARGUMENT) and name the field. Never throws.

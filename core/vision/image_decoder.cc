@@ -158,7 +158,8 @@ std::int64_t CountPixels(const ImageInput& input) {
     case vision::Format::kUnknown:
       break;
   }
-  return size.width * size.height;
+  constexpr std::int64_t kMany = std::int64_t{1} << 30;  // so that the product fits
+  return std::min(size.width, kMany) * std::min(size.height, kMany);
 }
 
 StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& limits,

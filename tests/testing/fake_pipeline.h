@@ -33,6 +33,15 @@ class FakePreprocessor final : public Preprocessor {
  public:
   explicit FakePreprocessor(Gate* gate = nullptr) : gate_(gate) {}
 
+  // A raw picture has its pixels; files have none.
+  std::vector<std::int64_t> CountPixels(const Request& request) const override {
+    std::vector<std::int64_t> pixels;
+    for (const ImageInput& image : request.images) {
+      pixels.push_back(std::int64_t{image.raw.width} * image.raw.height);
+    }
+    return pixels;
+  }
+
   StatusOr<PreparedRequest> Prepare(const Request& request, const InterruptCheck& check) override {
     if (gate_ != nullptr) gate_->Pass();
     PG_RETURN_IF_ERROR(check());

@@ -37,8 +37,8 @@ class AdmissionTest : public ::testing::Test {
   }
 
   // Books the request if it may wait.
-  Status Join(Admission* book, const Request& request) {
-    const Admission::Share share = book->ShareOf(request);
+  Status Join(Admission* book, const Request& request, std::int64_t pixels = 0) {
+    const Admission::Share share = book->ShareOf(request, pixels);
     Status status = book->Check(request, share, now_, /*is_idle=*/book->num_queued() == 0);
     if (status.ok()) book->Enter(share);
     return status;
@@ -58,7 +58,7 @@ TEST_F(AdmissionTest, AShareCountsPromptsCandidatesAndPictures) {
   request.labels = {"ab", "cd"};
   request.separate_labels = true;
   request.num_candidates = 3;
-  const Admission::Share share = book.ShareOf(request);
+  const Admission::Share share = book.ShareOf(request, 0);
   EXPECT_EQ(share.prefix.tokens, 2 * 3 * (256 + 4 / 4 + 1));
   EXPECT_EQ(share.prefix.images, 1);
   EXPECT_EQ(share.bytes, 1004);
@@ -72,7 +72,7 @@ TEST_F(AdmissionTest, AFullQueueRefusesUntilSomebodyLeaves) {
   const Status status = Join(&book, request);
   EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
   EXPECT_GT(status.retry_after().count(), 0);
-  book.Leave(book.ShareOf(request));
+  book.Leave(book.ShareOf(request, 0));
   EXPECT_EQ(book.num_queued(), 0);
   EXPECT_TRUE(Join(&book, request).ok());
 }
@@ -84,7 +84,7 @@ TEST_F(AdmissionTest, TokensAndBytesAreBoundedButForARequestThatWaitsAlone) {
     Admission book(options_, &load_);
     ASSERT_TRUE(Join(&book, Ask(500)).ok()) << "alone";
     EXPECT_EQ(Join(&book, Ask(1)).reason(), Reason::kServerOverloaded);
-    book.Leave(book.ShareOf(Ask(500)));
+    book.Leave(book.ShareOf(Ask(500), 0));
     EXPECT_TRUE(Join(&book, Ask(50)).ok());
     EXPECT_TRUE(Join(&book, Ask(50)).ok());
     EXPECT_EQ(Join(&book, Ask(50)).reason(), Reason::kServerOverloaded);
@@ -95,7 +95,7 @@ TEST_F(AdmissionTest, ADeadlineThatHasPassedIsTooLate) {
   const Admission book(options_, &load_);
   Request request = Ask(10);
   request.deadline = now_;
-  const Status status = book.Check(request, book.ShareOf(request), now_, /*is_idle=*/true);
+  const Status status = book.Check(request, book.ShareOf(request, 0), now_, /*is_idle=*/true);
   EXPECT_EQ(status.reason(), Reason::kDeadlineExceeded);
 }
 
@@ -105,7 +105,7 @@ TEST_F(AdmissionTest, WhatIsTooSlowByItselfIsLateAndWhatTheQueueDelaysIsOverload
   Request request = Ask(200);  // two seconds
   request.deadline = now_ + seconds(1);
   const auto check = [&](bool is_idle) {
-    return book.Check(request, book.ShareOf(request), now_, is_idle);
+    return book.Check(request, book.ShareOf(request, 0), now_, is_idle);
   };
   EXPECT_TRUE(check(/*is_idle=*/true).ok()) << "an idle server tries";
   EXPECT_EQ(check(false).reason(), Reason::kDeadlineExceeded);
@@ -126,16 +126,43 @@ TEST_F(AdmissionTest, OnlyWhatGoesFirstCountsAsAhead) {
   EXPECT_EQ(Join(&book, request).reason(), Reason::kServerOverloaded);
 }
 
+TEST_F(AdmissionTest, PicturesCountByTheirPixelsUntilTheyAreDecoded) {
+  constexpr std::int64_t kPixels = 40'000'000;
+  load_.OnPrepared(kPixels, seconds(2));
+  options_.num_decoders = 2;
+  Admission book(options_, &load_);
+  Request request = Ask(1);
+  request.deadline = now_ + seconds(1);
+  EXPECT_EQ(book.Check(request, book.ShareOf(request, kPixels), now_, false).reason(),
+            Reason::kDeadlineExceeded)
+      << "its own picture takes two seconds";
+  request.deadline = now_ + seconds(4);
+  Admission::Share ahead[3];
+  for (Admission::Share& share : ahead) {
+    share = book.ShareOf(Ask(1), kPixels);
+    book.Enter(share);
+  }
+  EXPECT_EQ(book.Check(request, book.ShareOf(request, kPixels), now_, false).reason(),
+            Reason::kServerOverloaded)
+      << "two threads need three seconds for what is ahead";
+  EXPECT_TRUE(book.Check(request, book.ShareOf(request, 50'000), now_, false).ok())
+      << "a small picture does not wait for large ones";
+  book.Decoded(&ahead[0]);
+  EXPECT_TRUE(book.Check(request, book.ShareOf(request, kPixels), now_, false).ok());
+  for (const Admission::Share& share : ahead) book.Leave(share);
+  EXPECT_EQ(book.num_queued(), 0);
+}
+
 TEST_F(AdmissionTest, TokensThatMustComeCountUnlessATimeBudgetCutsThem) {
   LearnSpeed();
   const Admission book(options_, &load_);
   Request request = Ask(10);
   request.sampling.min_tokens = 51;  // five seconds
   request.deadline = now_ + seconds(2);
-  EXPECT_EQ(book.Check(request, book.ShareOf(request), now_, false).reason(),
+  EXPECT_EQ(book.Check(request, book.ShareOf(request, 0), now_, false).reason(),
             Reason::kDeadlineExceeded);
   request.time_budget = now_ + seconds(1);
-  EXPECT_TRUE(book.Check(request, book.ShareOf(request), now_, false).ok());
+  EXPECT_TRUE(book.Check(request, book.ShareOf(request, 0), now_, false).ok());
 }
 
 }  // namespace
