@@ -215,8 +215,8 @@ class ModelProbe {
     const at::Tensor identity = at::eye(vocab);
     table.register_buffer("data", identity);
     table.register_buffer("scale", at::empty({0}));
-    table.register_buffer(
-        "aux", ops::MakeAux(ops::DescribeCanonical(identity, ops::Encoding::kFloat32)));
+    table.register_buffer("aux",
+                          ops::MakeAux(ops::DescribeCanonical(identity, ops::Encoding::kFloat32)));
     decoder.register_module("embedding", table);
     Manifest manifest;
     manifest.tokens.eos = 1;
