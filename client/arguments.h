@@ -24,6 +24,7 @@ struct Arguments {
   std::optional<float> temperature, top_p, min_score;
   bool json = false, stream = false, together = false, separate = false, bypass_cache = false;
   int concurrency = 8;
+  std::chrono::milliseconds wait{0};  // health: for the server to be ready
 };
 
 struct InputImage {

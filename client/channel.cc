@@ -74,6 +74,9 @@ StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientOptions& option
   arguments.SetServiceConfigJSON(ServiceConfig(options.max_attempts));
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, options.max_attempts > 1 ? 1 : 0);
   arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, options.retry_buffer_bytes);
+  // A server that starts is found soon, not after gRPC's own two minutes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
   return grpc::CreateCustomChannel(options.server, credentials, arguments);
 }

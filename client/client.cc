@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "client/errors.h"
 #include "client/health.h"
 #include "proto/task_model.h"
@@ -135,6 +138,19 @@ StatusOr<std::vector<v1::Model>> Client::Models() {
   return models;
 }
 
-StatusOr<bool> Client::Healthy() { return CheckHealth(channel_, kServiceName, options_.timeout); }
+StatusOr<bool> Client::Healthy(std::chrono::milliseconds wait) {
+  constexpr std::chrono::milliseconds kPause{100};
+  using SteadyClock = std::chrono::steady_clock;
+  const auto end = SteadyClock::now() + wait;
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - SteadyClock::now());
+    StatusOr<bool> healthy = CheckHealth(
+        channel_, kServiceName,
+        wait.count() == 0 ? options_.timeout : std::clamp(left, kPause, options_.timeout));
+    if ((healthy.ok() && *healthy) || SteadyClock::now() + kPause >= end) return healthy;
+    std::this_thread::sleep_for(kPause);
+  }
+}
 
 }  // namespace paligemma::client

@@ -44,8 +44,9 @@ class Client {
   // All models and adapters, of all pages.
   StatusOr<std::vector<v1::Model>> Models();
 
-  // Whether the health service says SERVING for the PaliGemmaService.
-  StatusOr<bool> Healthy();
+  // Returns true if the health service says SERVING for the PaliGemmaService. Asks again for up to
+  // `wait` while it does not, and returns what the last question returned.
+  StatusOr<bool> Healthy(std::chrono::milliseconds wait = std::chrono::milliseconds(0));
 
  private:
   Client(const ClientOptions& options, std::string token, std::shared_ptr<grpc::Channel> channel);

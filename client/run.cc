@@ -236,7 +236,7 @@ int RunModels(const Arguments& arguments, const Console& console) {
 int RunHealth(const Arguments& arguments, const Console& console) {
   const auto client = Client::Create(arguments.client);
   if (!client.ok()) return FailUsage(client.status(), console);
-  const StatusOr<bool> healthy = (*client)->Healthy();
+  const StatusOr<bool> healthy = (*client)->Healthy(arguments.wait);
   if (!healthy.ok()) return FailRequest(healthy.status(), arguments, console);
   const std::string state = *healthy ? "SERVING" : "NOT_SERVING";
   *console.out << (arguments.json ? "{\"status\":\"" + state + "\"}" : state) << std::endl;

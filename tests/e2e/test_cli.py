@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,24 @@ def test_nobody_listens() -> None:
     result = run("caption", TINY / "goldens" / first("caption")["image"], "--json", server=address)
     assert result.returncode == FAILED
     assert objects(result)[0]["error"]["code"] == "UNAVAILABLE"
+
+
+def test_health_waits_for_a_server_that_starts_and_not_longer_than_asked() -> None:
+    address = f"127.0.0.1:{serving.free_port()}"
+    started = time.monotonic()
+    assert run("health", "--wait=1s", server=address).returncode == FAILED
+    assert 0.5 < time.monotonic() - started < 30
+    command = [str(serving.CLIENT), f"--server={address}", "health", "--wait=60s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+        with serving.Server(TINY, f"--listen={address}"):
+            assert waiting.wait(timeout=60) == ANSWERED
+        assert waiting.stdout is not None and waiting.stdout.read() == "SERVING\n"
+
+
+def test_a_flag_wins_over_the_environment(server: serving.Server) -> None:
+    nobody = f"127.0.0.1:{serving.free_port()}"
+    assert run("health", f"--server={server.address}", server=nobody).returncode == ANSWERED
+    assert run(f"--server={server.address}", "health", server=nobody).returncode == ANSWERED
 
 
 @pytest.mark.parametrize(
