@@ -7,6 +7,7 @@
 // --requests=4 (of each stream in a round), --rounds=5, --threads=N (all cores), --kv-cache-dtype=.
 #include <sys/resource.h>
 
+#include <atomic>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -14,9 +15,11 @@
 #include <thread>
 
 #include "benchmarks/report.h"
-#include "benchmarks/served_bundle.h"
 #include "client/client.h"
 #include "core/base/mutex.h"
+#include "core/host/load_model.h"
+#include "server/grpc_server.h"
+#include "server/life/log.h"
 
 namespace paligemma::bench {
 namespace {
@@ -32,9 +35,76 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-struct Task {
+struct Question {
   std::string picture, prompt = "caption en";
   int tokens = 20;
+};
+
+// What the engine did since it began. Thread safe.
+struct StepCounts : EngineObserver {
+  void OnStep(const StepStats& stats) override {
+    ++steps;
+    model_ns += (stats.vision + stats.model).count();
+  }
+  std::atomic<std::int64_t> steps{0}, model_ns{0};
+};
+
+ServerConfig ConfigOf(const std::string& directory, const std::string& kv_dtype, int num_threads) {
+  ServerConfig config;
+  config.model = directory;
+  config.listen = "127.0.0.1:0";
+  config.log_level = "warn";
+  config.host.num_threads = num_threads;
+  config.host.allow_ignore_eos = true;
+  config.host.runner.kv_dtype = kv_dtype;
+  return config;
+}
+
+// A model's host for callers in this process, and gRPC in front of the same host.
+class ServedHost {
+ public:
+  // Takes seconds. Errors are one line.
+  static StatusOr<std::unique_ptr<ServedHost>> Load(const ServerConfig& config) {
+    std::unique_ptr<ServedHost> served(new ServedHost(config));
+    PG_ASSIGN_OR_RETURN(served->host_, ModelHost::Open(config.model, config.host, &served->steps_));
+    PG_RETURN_IF_ERROR(LoadModel(served->host_.get()));
+    PG_RETURN_IF_ERROR(served->Serve());
+    return served;
+  }
+  ~ServedHost() {
+    grpc_.reset();
+    if (model_ != nullptr) model_->SetLoaded({});  // its share of the host
+  }
+
+  ModelHost& host() { return *host_; }
+  const StepCounts& steps() const { return steps_; }
+  std::string address() const { return "127.0.0.1:" + std::to_string(grpc_->port()); }
+
+ private:
+  explicit ServedHost(const ServerConfig& config) : config_(config), log_(config) {}
+
+  Status Serve() {
+    model_ = std::make_unique<ServedModel>(host_->manifest(), host_->name());
+    AnswerWriter::Options writer;
+    writer.manifest = &model_->manifest();
+    writer.model_name = model_->name();
+    writer.token_bytes = [host = host_.get()](TokenId token) { return host->TokenBytes(token); };
+    model_->SetLoaded({host_, std::make_shared<const AnswerWriter>(std::move(writer)), {"cpu"}});
+    dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, nullptr};
+    PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
+    lifecycle_.Advance(Phase::kReady);
+    grpc_->SetHealth(lifecycle_.ready(), lifecycle_.live());
+    return OkStatus();
+  }
+
+  const ServerConfig config_;
+  Lifecycle lifecycle_;
+  AccessLog log_;
+  StepCounts steps_;
+  std::shared_ptr<ModelHost> host_;
+  std::unique_ptr<ServedModel> model_;
+  ServiceDependencies dependencies_;
+  std::unique_ptr<GrpcServer> grpc_;
 };
 
 // One answered request.
@@ -75,24 +145,24 @@ class Waiter : public ResponseSink {
   bool done_ PG_GUARDED_BY(mutex_) = false;
 };
 
-Answer AskEngine(ServedBundle* bundle, const Task& task) {
+Answer AskEngine(ModelHost* host, const Question& question) {
   Request request;
-  request.images.emplace_back().encoded = task.picture;
-  request.text = task.prompt;
-  request.max_tokens = task.tokens;
+  request.images.emplace_back().encoded = question.picture;
+  request.text = question.prompt;
+  request.max_tokens = question.tokens;
   request.sampling.ignore_eos = true;
   request.use_cache = false;
   request.arrival = Now();
   const auto sink = std::make_shared<Waiter>(request.arrival);
-  return bundle->engine().Submit(std::move(request), sink).ok() ? sink->Wait() : Answer();
+  return host->Submit(std::move(request), sink).ok() ? sink->Wait() : Answer();
 }
 
-Answer AskServer(client::Client* client, const Task& task) {
+Answer AskServer(client::Client* client, const Question& question) {
   v1::TaskRequest request;
   v1::GenerateRequest& generate = *request.mutable_generate();
-  generate.add_images()->set_content(task.picture);
-  generate.set_prompt(task.prompt);
-  generate.mutable_generation_config()->set_max_output_tokens(task.tokens);
+  generate.add_images()->set_content(question.picture);
+  generate.set_prompt(question.prompt);
+  generate.mutable_generation_config()->set_max_output_tokens(question.tokens);
   generate.mutable_generation_config()->set_ignore_eos(true);
   generate.mutable_options()->set_cache_policy(v1::CACHE_POLICY_BYPASS);
   Answer answer;
@@ -110,8 +180,8 @@ Answer AskServer(client::Client* client, const Task& task) {
 }
 
 template <typename Ask>
-Load Run(const ServedBundle& bundle, int streams, int requests, const Ask& ask) {
-  const StepCounts& steps = bundle.steps();
+Load Run(const ServedHost& served, int streams, int requests, const Ask& ask) {
+  const StepCounts& steps = served.steps();
   Load load;
   Mutex mutex;
   const double cpu = CpuSeconds(), model = steps.model_ns * 1e-9, before = steps.steps;
@@ -197,35 +267,35 @@ int Main(int argc, char** argv) {
   const auto option = [&](const char* name, const char* otherwise) {
     return Or(OptionValue(argc, argv, name), otherwise);
   };
-  ServedBundle::Options options;
-  options.directory = option("--model=", "models/demo");
-  options.kv_dtype = option("--kv-cache-dtype=", "auto");
-  options.num_threads =
+  const int num_threads =
       std::stoi(option("--threads=", std::to_string(std::thread::hardware_concurrency()).c_str()));
-  Task task;
-  task.picture = FileContent(option("--picture=", "models/demo/demo/beach.png"));
-  task.tokens = std::stoi(option("--tokens=", "20"));
-  if (task.picture.empty()) return Fail("--picture= names no file");
+  const ServerConfig config =
+      ConfigOf(option("--model=", "models/demo"), option("--kv-cache-dtype=", "auto"), num_threads);
+  SetUpLogging(config.log_format, config.log_level);
+  Question question;
+  question.picture = FileContent(option("--picture=", "models/demo/demo/beach.png"));
+  question.tokens = std::stoi(option("--tokens=", "20"));
+  if (question.picture.empty()) return Fail("--picture= names no file");
   const int requests = std::stoi(option("--requests=", "4"));
   const int rounds = std::stoi(option("--rounds=", "5"));
 
-  auto bundle = ServedBundle::Load(options);
-  if (!bundle.ok()) return Fail(bundle.status().ToString());
+  auto served = ServedHost::Load(config);
+  if (!served.ok()) return Fail(served.status().ToString());
   client::ClientOptions connection;
-  connection.server = (*bundle)->address();
+  connection.server = (*served)->address();
   connection.timeout = std::chrono::minutes(5);
   const auto client = client::Client::Create(connection);
   if (!client.ok()) return Fail(client.status().ToString());
 
-  Report report("server", (*bundle)->cpu_isa(), options.num_threads, argc, argv);
+  Report report("server", (*served)->host().Summary().cpu_isa, num_threads, argc, argv);
   std::stringstream list(option("--streams=", "1,4,16,64"));
   for (std::string streams; std::getline(list, streams, ',');) {
     Table table(std::stoi(streams));
     for (int round = 0; round < rounds; ++round) {
-      const Load engine = Run(**bundle, std::stoi(streams), requests,
-                              [&] { return AskEngine(bundle->get(), task); });
-      const Load server = Run(**bundle, std::stoi(streams), requests,
-                              [&] { return AskServer(client->get(), task); });
+      const Load engine = Run(**served, std::stoi(streams), requests,
+                              [&] { return AskEngine(&(*served)->host(), question); });
+      const Load server = Run(**served, std::stoi(streams), requests,
+                              [&] { return AskServer(client->get(), question); });
       if (engine.tokens != server.tokens || server.tokens == 0) {
         return Fail("requests failed, or ended early");
       }

@@ -8,6 +8,7 @@ The source is read strictly: what is not understood is an error here, never a ga
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/limits.md", "docs/configuration.md", "docs/metrics.md", "docs/errors.md")
+PAGES = ("docs/design.md", "docs/limits.md", "docs/configuration.md", "docs/metrics.md", "docs/errors.md")
 REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -114,6 +115,7 @@ class Setting:
     help: str
     type: str
     default: str
+    member: str  # of ServerConfig: "host.image_limits.max_bytes"
     allowed: str = ""
 
     @property
@@ -131,24 +133,44 @@ def duration(millis: int) -> str:
 
 
 def default_of(kind: str, name: str, text: str) -> str:
-    """A member's default as a user would write it."""
+    """A member's default as a user would write it; "" for a struct."""
     value = text.removeprefix(name).strip().removeprefix("=").strip()
     if kind == "std::string":
         return (string_literals(value) or [""])[0]
     if kind == "bool" and value in ("true", "false"):
         return value
-    if kind == "std::int64_t":
-        return str(integer(value))
-    if kind == "Millis":
+    if kind in ("int", "std::int64_t"):
+        try:
+            return str(integer(value))
+        except SourceError:
+            return str(constants(sources_text())[value])
+    if kind in ("Millis", "std::chrono::milliseconds"):
         return duration(integer(value.strip("{}")))
-    raise SourceError(f"server_config.h: a member of type {kind}, {text!r}")
+    return ""
 
 
-def members(header: str) -> dict[str, tuple[str, str]]:
-    """Member -> (type, default) of struct ServerConfig."""
-    body = re.search(r"struct ServerConfig \{(.*?)\n\};", header, re.DOTALL)
+# Where the structs of options stand that the configuration holds.
+OPTIONS = {
+    "ServerConfig": "server/server_config.h",
+    "HostOptions": "core/host/host_options.h",
+    "DispatcherOptions": "core/engine/dispatcher.h",
+    "AdmissionOptions": "core/engine/admission.h",
+    "SchedulerOptions": "core/sched/scheduler_options.h",
+    "RunnerOptions": "core/model/runner_options.h",
+    "ImageLimits": "core/request/image.h",
+}
+
+
+def sources_text() -> str:
+    """The headers that hold the options' named defaults."""
+    return "\n".join(read(path) for path in ("core/answer/mask_maker.h", "core/request/image.h"))
+
+
+def members(struct: str = "ServerConfig") -> dict[str, tuple[str, str]]:
+    """Member -> (type, default) of a struct of options."""
+    body = re.search(rf"struct {struct} \{{(.*?)\n\}};", read(OPTIONS[struct]), re.DOTALL)
     if body is None:
-        raise SourceError("server_config.h: no struct ServerConfig")
+        raise SourceError(f"{OPTIONS[struct]}: no struct {struct}")
     found = {}
     for line in re.sub(r"//.*", "", body[1]).split(";"):
         words = line.split(None, 1)
@@ -157,9 +179,18 @@ def members(header: str) -> dict[str, tuple[str, str]]:
         for declarator in words[1].split(", "):
             name = re.match(r"\w+", declarator.strip())
             if name is None:
-                raise SourceError(f"server_config.h: {line!r}")
+                continue  # a pointer: no setting
             found[name[0]] = (words[0], default_of(words[0], name[0], declarator.strip()))
     return found
+
+
+def member(path: str) -> tuple[str, str]:
+    """Type and default of "host.image_limits.max_bytes"."""
+    struct = "ServerConfig"
+    *parents, last = path.split(".")
+    for parent in parents:
+        struct, _ = members(struct)[parent]
+    return members(struct)[last]
 
 
 def allowed_values(source: str) -> dict[str, str]:
@@ -180,15 +211,16 @@ def allowed_values(source: str) -> dict[str, str]:
 def settings() -> list[Setting]:
     """All settings, in the order of the visitor."""
     header = read("server/server_config.h")
-    fields, allowed = members(header), allowed_values(read("server/server_config.cc"))
+    allowed = allowed_values(read("server/server_config.cc"))
     found = []
     for _, arguments in calls(header, "visit"):
         if not arguments[0].startswith("S{"):
             continue
         texts = [" ".join(string_literals(part)) for part in split_arguments(arguments[0], 1)]
-        kind, default = fields[arguments[1].removeprefix("config.")]
+        path = arguments[1].removeprefix("config.")
+        kind, default = member(path)
         name, hint, help_text = texts
-        found.append(Setting(name, hint, help_text, kind, default, allowed.pop(name, "")))
+        found.append(Setting(name, hint, help_text, kind, default, path, allowed.pop(name, "")))
     if not found or allowed:
         raise SourceError(f"server_config: rules for settings that do not exist: {sorted(allowed)}")
     return found
@@ -199,7 +231,7 @@ def settings_table() -> str:
     rows = []
     for setting in settings():
         default = code(setting.default)
-        if setting.type == "std::int64_t" and int(setting.default) >= 1 << 20:
+        if setting.type in ("int", "std::int64_t") and int(setting.default) >= 1 << 20:
             default += f" ({number(int(setting.default))})"
         hint = f"={setting.hint}" if setting.hint else ""
         rows.append(
@@ -452,12 +484,26 @@ def limits_table() -> str:
     return table(["limit on", "default", "set by"], rows)
 
 
+# --- Layers -----------------------------------------------------------------------------------------------------------
+
+
+def layers_diagram() -> str:
+    """The layers that cmake/check_layers.py holds, the highest first."""
+    spec = importlib.util.spec_from_file_location("check_layers", ROOT / "cmake" / "check_layers.py")
+    if spec is None or spec.loader is None:
+        raise SourceError("cmake/check_layers.py: missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return f"```text\n{module.diagram()}\n```"
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "metrics": metrics_table,
     "labels": label_table,
     "errors": error_table,
     "limits": limits_table,
+    "layers": layers_diagram,
 }
 
 

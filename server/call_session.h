@@ -35,7 +35,7 @@ struct ServiceDependencies {
   // Bytes of one message: twice the images' limit, so that a size error is ours and names its
   // field.
   std::int64_t ReceiveLimit() const {
-    return 2 * config->max_image_bytes * model->manifest().image.max_count + (1 << 20);
+    return 2 * config->host.image_limits.max_bytes * model->manifest().image.max_count + (1 << 20);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <concepts>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -42,10 +43,13 @@ std::string Assign(std::string_view text, bool* field) {
   return "";
 }
 
-std::string Assign(std::string_view text, std::int64_t* field) {
+template <typename Integer>
+requires std::same_as<Integer, int> || std::same_as<Integer, std::int64_t> std::string Assign(
+    std::string_view text, Integer* field) {
   const char* end = text.data() + text.size();
-  std::int64_t value = 0;
+  Integer value = 0;
   const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc::result_out_of_range) return "\"" + std::string(text) + "\" is too large";
   if (error != std::errc() || rest != end) return "\"" + std::string(text) + "\" is no integer";
   *field = value;
   return "";

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "core/request/validate.h"
 #include "core/vision/image_decoder.h"
 #include "server/api/answer_writer.h"
 #include "server/rpc/message.h"
@@ -54,10 +55,10 @@ v1::Padding ToProto(Padding padding) {
 
 void FillLimits(const Manifest& manifest, const ServerConfig& config, v1::ModelLimits* limits) {
   limits->set_max_image_count(manifest.image.max_count);
-  limits->set_max_image_bytes(config.max_image_bytes);
-  limits->set_max_image_pixels(config.max_image_pixels);
+  limits->set_max_image_bytes(config.host.image_limits.max_bytes);
+  limits->set_max_image_pixels(config.host.image_limits.max_pixels);
   limits->set_max_input_tokens(manifest.limits.max_input_tokens);
-  limits->set_max_image_side(ImageLimits().max_side);
+  limits->set_max_image_side(config.host.image_limits.max_side);
   for (const auto& [task, spec] : manifest.tasks) {
     v1::MethodLimits* const of_method = limits->add_methods();
     of_method->set_method(std::string(TaskName(task)));

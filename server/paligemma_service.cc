@@ -43,8 +43,6 @@ StatusOr<Accepted> Accept(const ServiceDependencies& dependencies, const rpc::Ca
   PG_RETURN_IF_ERROR(
       CheckModelMetadata(call.Metadata(kModelMetadata), ModelOf(proto), model.name()));
   PG_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(&proto, Clock::Real()->Now()));
-  const Status valid = ValidateRequest(model.rules(), &parsed.request);
-  if (!valid.ok()) return WithPathPrefix(valid, parsed.path);
   session->Accept(call, &parsed);
   accepted.request = std::move(parsed.request);
   return accepted;

@@ -10,11 +10,8 @@
 
 #include "core/base/mutex.h"
 #include "core/bundle/manifest.h"
-#include "core/request/validate.h"
+#include "core/host/backend.h"
 #include "server/api/answer_writer.h"
-#include "server/api/request_reader.h"
-#include "server/backend.h"
-#include "server/server_config.h"
 
 namespace paligemma {
 
@@ -28,21 +25,14 @@ class ServedModel {
     std::vector<std::string> devices;  // for people, "cpu (avx512)"
   };
 
-  ServedModel(Manifest manifest, const ServerConfig& config)
-      : manifest_(std::move(manifest)),
-        name_("models/" + (config.model_name.empty() ? manifest_.name : config.model_name)) {
-    rules_.manifest = &manifest_;
-    rules_.model_name = name_;
-    rules_.image_limits.max_bytes = config.max_image_bytes;
-    rules_.image_limits.max_pixels = config.max_image_pixels;
-    rules_.allow_ignore_eos = config.allow_ignore_eos;
-  }
+  // `name` as requests have it: "models/...".
+  ServedModel(Manifest manifest, std::string name)
+      : manifest_(std::move(manifest)), name_(std::move(name)) {}
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;
 
   const Manifest& manifest() const { return manifest_; }
   const std::string& name() const { return name_; }  // "models/..."
-  const RequestRules& rules() const { return rules_; }
 
   void SetLoaded(Loaded loaded) {
     MutexLock lock(&mutex_);
@@ -57,7 +47,6 @@ class ServedModel {
  private:
   const Manifest manifest_;
   const std::string name_;
-  RequestRules rules_;
   mutable Mutex mutex_;
   std::shared_ptr<const Loaded> loaded_ PG_GUARDED_BY(mutex_);
 };

@@ -44,19 +44,23 @@ void CheckAddress(std::string_view name, const std::string& value,
 
 void CheckNumbers(const ServerConfig& c, std::vector<std::string>* problems) {
   constexpr std::int64_t kMany = 1 << 20;
-  CheckRange("threads", c.threads, 0, 1024, problems);
-  CheckRange("kv-cache-mib", c.kv_cache_mib, 0, 16 * kMany, problems);
-  CheckRange("kv-block-size", c.kv_block_size, 1, 1024, problems);
-  CheckRange("max-running", c.max_running, 1, 4096, problems);
-  CheckRange("max-batch-tokens", c.max_batch_tokens, 1, kMany, problems);
-  CheckRange("max-vision-batch", c.max_vision_batch, 1, 256, problems);
-  CheckRange("max-queued", c.max_queued, 1, kMany, problems);
-  CheckRange("max-queued-tokens", c.max_queued_tokens, 0, 1024 * kMany, problems);
-  CheckRange("max-queued-bytes", c.max_queued_bytes, kMany, 1024 * kMany, problems);
-  CheckRange("max-image-bytes", c.max_image_bytes, 1024, 256 * kMany, problems);
-  CheckRange("max-image-pixels", c.max_image_pixels, 1024, 1024 * kMany, problems);
+  CheckRange("threads", c.host.num_threads, 0, 1024, problems);
+  CheckRange("kv-cache-mib", c.host.kv_cache_mib, 0, 16 * kMany, problems);
+  CheckRange("kv-block-size", c.host.runner.kv_block_size, 1, 1024, problems);
+  const DispatcherOptions& dispatcher = c.host.dispatcher;
+  const SchedulerOptions& scheduler = dispatcher.scheduler;
+  CheckRange("max-running", scheduler.max_running, 1, 4096, problems);
+  CheckRange("max-batch-tokens", scheduler.max_batch_tokens, 1, kMany, problems);
+  CheckRange("max-vision-batch", scheduler.max_vision_batch, 1, 256, problems);
+  CheckRange("max-queued", dispatcher.admission.max_queued, 1, kMany, problems);
+  CheckRange("max-queued-tokens", dispatcher.admission.max_queued_tokens, 0, 1024 * kMany,
+             problems);
+  CheckRange("max-queued-bytes", dispatcher.admission.max_queued_bytes, kMany, 1024 * kMany,
+             problems);
+  CheckRange("max-image-bytes", c.host.image_limits.max_bytes, 1024, 256 * kMany, problems);
+  CheckRange("max-image-pixels", c.host.image_limits.max_pixels, 1024, 1024 * kMany, problems);
   CheckRange("max-response-bytes", c.max_response_bytes, 65536, 1024 * kMany, problems);
-  CheckRange("max-mask-pixels", c.max_mask_pixels, 1, 1'000'000 * kMany, problems);
+  CheckRange("max-mask-pixels", dispatcher.max_mask_pixels, 1, 1'000'000 * kMany, problems);
 }
 
 void CheckDurations(const ServerConfig& c, std::vector<std::string>* problems) {
@@ -74,8 +78,8 @@ std::vector<std::string> Validate(const ServerConfig& c) {
   std::vector<std::string> problems;
   if (c.model.empty()) problems.push_back("--model is missing: the directory of a model bundle");
   static const std::regex kName("[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?");
-  if (!c.model_name.empty() && !std::regex_match(c.model_name, kName)) {
-    problems.push_back("--model-name is \"" + c.model_name +
+  if (!c.host.model_name.empty() && !std::regex_match(c.host.model_name, kName)) {
+    problems.push_back("--model-name is \"" + c.host.model_name +
                        "\"; it takes a-z, 0-9, - and ., 63 characters at most");
   }
   CheckAddress("listen", c.listen, &problems);
@@ -89,9 +93,9 @@ std::vector<std::string> Validate(const ServerConfig& c) {
   }
   CheckNumbers(c, &problems);
   CheckDurations(c, &problems);
-  CheckChoice("kv-cache-dtype", c.kv_cache_dtype, {"auto", "float32", "bfloat16", "int8"},
+  CheckChoice("kv-cache-dtype", c.host.runner.kv_dtype, {"auto", "float32", "bfloat16", "int8"},
               &problems);
-  CheckChoice("cpu-isa", c.cpu_isa,
+  CheckChoice("cpu-isa", c.host.runner.cpu_isa,
               {"auto", "reference", "avx2", "avx-vnni", "avx512", "avx512-bf16"}, &problems);
   CheckChoice("log-format", c.log_format, {"text", "json"}, &problems);
   CheckChoice("log-level", c.log_level, {"debug", "info", "warn", "error"}, &problems);

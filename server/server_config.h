@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything that can be set. One visitor, ForEachSetting, yields the flags, the environment, the
-// config file, the help and /configz, so that a name and a default exist once. Values: const after
-// start.
+// config file, the help and /configz, so that a name exists once. The options of core's parts are
+// held by value, so that a default exists once. Values: const after start.
 #ifndef SERVER_SERVER_CONFIG_H_
 #define SERVER_SERVER_CONFIG_H_
 
@@ -13,31 +13,17 @@
 
 #include "core/base/duration.h"
 #include "core/base/status.h"
+#include "core/host/host_options.h"
 
 namespace paligemma {
 
 struct ServerConfig {
   std::string model;
-  std::string model_name;
   std::string listen = "0.0.0.0:8001";
   std::string http_listen = "0.0.0.0:8002";
   std::string device = "auto";
-  std::int64_t threads = 0;
-  std::string cpu_isa = "auto";
-  std::int64_t kv_cache_mib = 0;
-  std::int64_t kv_block_size = 16;
-  std::string kv_cache_dtype = "auto";
-  std::int64_t max_running = 64;
-  std::int64_t max_batch_tokens = 8192;
-  std::int64_t max_vision_batch = 8;
-  Millis max_batch_delay{5};
-  std::int64_t max_queued = 256;
-  std::int64_t max_queued_tokens = 0;
-  std::int64_t max_queued_bytes = 1 << 30;
-  std::int64_t max_image_bytes = 16 << 20;
-  std::int64_t max_image_pixels = 40'000'000;
+  HostOptions host;  // all but its device
   std::int64_t max_response_bytes = (4 << 20) - (64 << 10);
-  std::int64_t max_mask_pixels = 256'000'000;
   Millis default_deadline{60'000};
   Millis max_deadline{300'000};
   Millis drain_delay{5'000};
@@ -46,7 +32,6 @@ struct ServerConfig {
   Millis watchdog_timeout{60'000};
   Millis slow_request_threshold{10'000};
   bool log_content = false;
-  bool allow_ignore_eos = false;
   std::string tls_cert, tls_key, tls_client_ca;
   std::string auth_tokens_file;
   bool share_image_cache = false;
@@ -71,7 +56,7 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   using S = Setting;
   visit(S{"model", "DIR", "the model bundle to serve; required"}, config.model);
   visit(S{"model-name", "NAME", "name in the API, models/NAME; empty: the manifest's"},
-        config.model_name);
+        config.host.model_name);
   visit(S{"listen", "HOST:PORT", "address of the gRPC API; port 0 picks one and logs it"},
         config.listen);
   visit(S{"http-listen", "HOST:PORT", "address of /metrics, /livez, /readyz and /configz"},
@@ -79,40 +64,43 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"device", "NAME", "auto, cpu or cuda:N; auto takes a GPU if one can be used"},
         config.device);
   visit(S{"threads", "N", "threads that compute on the CPU; 0: what the cgroup grants"},
-        config.threads);
+        config.host.num_threads);
   visit(S{"cpu-isa", "NAME",
           "CPU kernels: auto, reference, avx2, avx-vnni, avx512 or avx512-bf16; auto: the "
           "machine's best"},
-        config.cpu_isa);
+        config.host.runner.cpu_isa);
   visit(S{"kv-cache-mib", "N", "memory for keys and values; 0: derived from what is free"},
-        config.kv_cache_mib);
+        config.host.kv_cache_mib);
   visit(S{"kv-block-size", "N", "token positions in one block of that cache"},
-        config.kv_block_size);
+        config.host.runner.kv_block_size);
   visit(S{"kv-cache-dtype", "TYPE",
           "auto, float32, bfloat16 or int8 (a scale for each position and head); auto: as the "
           "model computes"},
-        config.kv_cache_dtype);
-  visit(S{"max-running", "N", "sequences generated at the same time"}, config.max_running);
+        config.host.runner.kv_dtype);
+  visit(S{"max-running", "N", "sequences generated at the same time"},
+        config.host.dispatcher.scheduler.max_running);
   visit(S{"max-batch-tokens", "N", "tokens of one step; a longer prompt runs alone"},
-        config.max_batch_tokens);
+        config.host.dispatcher.scheduler.max_batch_tokens);
   visit(S{"max-vision-batch", "N", "images that the vision encoder takes at once"},
-        config.max_vision_batch);
+        config.host.dispatcher.scheduler.max_vision_batch);
   visit(S{"max-batch-delay", "DURATION", "longest wait for more images to batch"},
-        config.max_batch_delay);
+        config.host.dispatcher.scheduler.max_batch_delay);
   visit(S{"max-queued", "N", "requests that wait; more are refused with SERVER_OVERLOADED"},
-        config.max_queued);
+        config.host.dispatcher.admission.max_queued);
   visit(S{"max-queued-tokens", "N",
           "prompt tokens that wait, pictures included; 0: max-queued prompts with one picture"},
-        config.max_queued_tokens);
+        config.host.dispatcher.admission.max_queued_tokens);
   visit(S{"max-queued-bytes", "N", "bytes of pictures and text that wait"},
-        config.max_queued_bytes);
-  visit(S{"max-image-bytes", "N", "bytes of one encoded image"}, config.max_image_bytes);
-  visit(S{"max-image-pixels", "N", "pixels of one decoded image"}, config.max_image_pixels);
+        config.host.dispatcher.admission.max_queued_bytes);
+  visit(S{"max-image-bytes", "N", "bytes of one encoded image"},
+        config.host.image_limits.max_bytes);
+  visit(S{"max-image-pixels", "N", "pixels of one decoded image"},
+        config.host.image_limits.max_pixels);
   visit(S{"max-response-bytes", "N", "bytes of one response; the default suits default clients"},
         config.max_response_bytes);
   visit(S{"max-mask-pixels", "N",
           "pixels of all masks of one request; polygons and codes are not counted"},
-        config.max_mask_pixels);
+        config.host.dispatcher.max_mask_pixels);
   visit(S{"default-deadline", "DURATION", "for calls that bring none"}, config.default_deadline);
   visit(S{"max-deadline", "DURATION", "later deadlines are shortened to this"},
         config.max_deadline);
@@ -128,7 +116,7 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.slow_request_threshold);
   visit(S{"log-content", "", "write prompts and answers to the log"}, config.log_content);
   visit(S{"allow-ignore-eos", "", "accept generation_config.ignore_eos, for benchmarks"},
-        config.allow_ignore_eos);
+        config.host.allow_ignore_eos);
   visit(S{"tls-cert", "FILE", "PEM certificate chain; with tls-key turns TLS on"}, config.tls_cert);
   visit(S{"tls-key", "FILE", "PEM private key"}, config.tls_key);
   visit(S{"tls-client-ca", "FILE", "PEM roots; clients must show a certificate of theirs"},

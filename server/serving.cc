@@ -9,11 +9,8 @@
 #include <utility>
 
 #include "core/base/build_info.h"
-#include "core/base/cgroup.h"
-#include "core/model/torchscript_runner.h"
-#include "server/dispatcher_backend.h"
+#include "core/host/load_model.h"
 #include "server/life/log.h"
-#include "server/model_pipeline.h"
 #include "server/tls_files.h"
 
 namespace paligemma {
@@ -25,10 +22,6 @@ constexpr Millis kSignalPoll{10};
 // How long late calls are refused before the connections are told to go: what comes while gRPC
 // shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
 constexpr Millis kRefusalTime{200};
-
-int ThreadsGranted() {
-  return GrantedCpus(ReadCgroupLimits(), static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   MetricsInfo info;
@@ -48,28 +41,6 @@ MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
     info.rpcs.push_back({"paligemma.v1.ModelService", method, "unary"});
   }
   return info;
-}
-
-DispatcherOptions DispatcherOptionsOf(const ServerConfig& config, const Manifest& manifest,
-                                      int num_threads, Heartbeats* heartbeats) {
-  DispatcherOptions options;
-  options.heartbeats = heartbeats;
-  options.num_preprocess_threads = std::clamp(num_threads / 2, 1, 8) + 1;
-  options.admission.max_queued = static_cast<int>(config.max_queued);
-  // A prompt's text is short beside its picture.
-  constexpr std::int64_t kTextTokens = 64;
-  options.admission.max_queued_tokens =
-      config.max_queued_tokens > 0 ? config.max_queued_tokens
-                                   : config.max_queued * (manifest.image.tokens + kTextTokens);
-  options.admission.max_queued_bytes = config.max_queued_bytes;
-  options.num_postprocess_threads = std::clamp(num_threads / 2, 1, 4);
-  options.max_mask_pixels = config.max_mask_pixels;
-  options.admission.tokens_per_image = manifest.image.tokens;
-  options.scheduler.max_running = static_cast<int>(config.max_running);
-  options.scheduler.max_batch_tokens = static_cast<int>(config.max_batch_tokens);
-  options.scheduler.max_vision_batch = static_cast<int>(config.max_vision_batch);
-  options.scheduler.max_batch_delay = config.max_batch_delay;
-  return options;
 }
 
 // Runs `work` on a thread of its own, which nobody waits for.
@@ -93,20 +64,20 @@ std::string Rounded(double value) {
 
 }  // namespace
 
-Serving::Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
+Serving::Serving(const ServerConfig& config, const DeviceChoice& device, const Manifest& manifest,
                  std::unique_ptr<AuthTokens> tokens, Heartbeats* heartbeats)
     : config_(config),
       device_(device),
       heartbeats_(heartbeats),
-      num_threads_(config.threads > 0 ? static_cast<int>(config.threads) : ThreadsGranted()),
-      model_(std::make_unique<ServedModel>(std::move(manifest), config)),
+      model_(std::make_unique<ServedModel>(manifest, ModelName(manifest, config.host))),
       log_(config),
       tokens_(std::move(tokens)),
       metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
-      trimmer_(ResidentBytes, [] { malloc_trim(0); }),
-      dispatcher_(std::make_shared<Dispatcher>(
-          DispatcherOptionsOf(config, model_->manifest(), num_threads_, heartbeats),
-          metrics_.get())) {
+      trimmer_(ResidentBytes, [] { malloc_trim(0); }) {
+  HostOptions options = config.host;
+  options.runner.device = device.device;
+  options.dispatcher.heartbeats = heartbeats;
+  host_ = std::make_shared<ModelHost>(config.model, model_->manifest(), options, metrics_.get());
   dependencies_ = {&config_,       &lifecycle_,   model_.get(), &log_,
                    metrics_.get(), tokens_.get(), heartbeats_};
 }
@@ -115,14 +86,14 @@ Serving::~Serving() {
   watchdog_.reset();
   grpc_.reset();
   management_.reset();
-  model_->SetLoaded({});  // the backend's share of the dispatcher
-  dispatcher_.reset();
+  model_->SetLoaded({});  // its share of the host
+  host_.reset();
 }
 
 StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
                                                    const DeviceChoice& device,
                                                    Heartbeats* heartbeats) {
-  PG_ASSIGN_OR_RETURN(Manifest manifest, LoadManifest(config.model));
+  PG_ASSIGN_OR_RETURN(const Manifest manifest, LoadManifest(config.model));
   std::unique_ptr<AuthTokens> tokens;
   if (!config.auth_tokens_file.empty()) {
     PG_ASSIGN_OR_RETURN(tokens, AuthTokens::Load(config.auth_tokens_file));
@@ -131,11 +102,11 @@ StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServerConfig& config,
     }
   }
   return std::unique_ptr<Serving>(
-      new Serving(config, device, std::move(manifest), std::move(tokens), heartbeats));
+      new Serving(config, device, manifest, std::move(tokens), heartbeats));
 }
 
 std::string Serving::MetricsText() {
-  const DispatcherStats stats = dispatcher_->Stats();
+  const DispatcherStats stats = host_->Stats();
   MetricsGauges gauges;
   gauges.requests_waiting = stats.queued;
   gauges.requests_running = stats.running;
@@ -169,54 +140,22 @@ Status Serving::Bind() {
 
 Status Serving::Load() {
   const TimePoint start = Clock::Real()->Now();
-  const Manifest& manifest = model_->manifest();
-  const std::string tokenizer = config_.model + "/tokenizer.model";
-  PG_RETURN_IF_ERROR(VerifyFile(tokenizer, manifest.files.at("tokenizer.model"), num_threads_));
-  PG_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(tokenizer, manifest.tokens));
-  ImageLimits limits;
-  limits.max_bytes = config_.max_image_bytes;
-  limits.max_pixels = config_.max_image_pixels;
-  PG_ASSIGN_OR_RETURN(auto images, ImagePreparer::Create(manifest.image, limits));
-  TorchScriptRunner::Options options;
-  options.bundle_dir = config_.model;
-  options.manifest = manifest;
-  options.device = device_.device;
-  options.num_threads = num_threads_;
-  options.cpu_isa = config_.cpu_isa;
-  options.kv_cache_bytes = config_.kv_cache_mib << 20;
-  options.kv_block_size = static_cast<int>(config_.kv_block_size);
-  options.kv_dtype = config_.kv_cache_dtype;
-  options.max_sequences = static_cast<int>(config_.max_running);
-  options.max_vision_batch = static_cast<int>(config_.max_vision_batch);
-  PG_ASSIGN_OR_RETURN(auto runner, TorchScriptRunner::Load(std::move(options)));
-  std::unique_ptr<MaskDecoder> mask_decoder;
-  if (manifest.files.contains("mask_decoder.pt")) {
-    PG_ASSIGN_OR_RETURN(mask_decoder,
-                        TorchScriptMaskDecoder::Load(config_.model, manifest, num_threads_));
-  }
-  PG_RETURN_IF_ERROR(runner->WarmUp());
-  const ModelSummary summary = runner->summary();
-  Dispatcher::Parts parts;
-  parts.runner = std::move(runner);
-  parts.preprocessor = MakePreprocessor(manifest, *tokenizer_, std::move(images));
-  parts.vocabulary.tokens = manifest.tokens;
-  parts.vocabulary.bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
-  parts.mask_decoder = std::move(mask_decoder);
-  dispatcher_->Start(std::move(parts));
+  PG_RETURN_IF_ERROR(LoadModel(host_.get()));
   AnswerWriter::Options writer;
-  writer.manifest = &manifest;
+  writer.manifest = &model_->manifest();
   writer.model_name = model_->name();
-  writer.token_bytes = [this](TokenId token) { return tokenizer_->TokenBytes(token); };
-  model_->SetLoaded({std::make_shared<DispatcherBackend>(dispatcher_),
+  writer.token_bytes = [host = host_.get()](TokenId token) { return host->TokenBytes(token); };
+  model_->SetLoaded({host_,
                      std::make_shared<const AnswerWriter>(std::move(writer)),
                      {device_.device.ToString()}});
-  LogSummary(summary, SecondsSince(start));
+  LogSummary(SecondsSince(start));
   SetPhase(Phase::kReady);
   StartWatchdog();
   return OkStatus();
 }
 
-void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
+void Serving::LogSummary(double seconds) const {
+  const ModelSummary& summary = host_->Summary();
   const Manifest& manifest = model_->manifest();
   LogInfo("model " + model_->name() + ": revision " + manifest.revision + ", " +
           std::to_string(manifest.image.size) + " px, " + std::to_string(manifest.image.tokens) +
@@ -225,7 +164,7 @@ void Serving::LogSummary(const ModelSummary& summary, double seconds) const {
           "k parameters, " + std::to_string(summary.weight_bytes >> 20) + " MiB");
   LogInfo("device " + device_.device.ToString() +
           (device_.reason.empty() ? "" : " (" + device_.reason + ")") + ", " +
-          std::to_string(num_threads_) + " threads" +
+          std::to_string(host_->options().num_threads) + " threads" +
           (summary.cpu_isa.empty()
                ? ""
                : ", kernels for " + summary.cpu_isa + " (" + summary.cpu_isa_reason + ")"));
@@ -239,7 +178,7 @@ void Serving::StartWatchdog() {
   Watchdog::Options options;
   options.timeout = config_.watchdog_timeout;
   options.heartbeats = heartbeats_;
-  options.is_idle = [this] { return !dispatcher_->Stats().engine.busy; };
+  options.is_idle = [this] { return !host_->Stats().engine.busy; };
   options.on_idle = [this] { trimmer_.OnIdle(); };
   options.on_stuck = [this](const std::vector<Heartbeats::Late>& late) {
     if (lifecycle_.live()) {
@@ -247,7 +186,7 @@ void Serving::StartWatchdog() {
       LogError("the server fails its liveness probe: " + Describe(late));
     }
     // Clients that wait may ask another server; so may those whose requests were being prepared.
-    dispatcher_->EndAll();
+    host_->EndAll();
   };
   options.on_recovered = [this] {
     LogWarning("every thread makes progress again: the server is alive");
@@ -291,7 +230,7 @@ bool Serving::Drain(const SignalWait& signal) {
   const auto now = [] { return Clock::Real()->Now(); };
   TimePoint end = now() + (hurry ? Millis(0) : config_.drain_timeout);
   // Ends what is late with SERVER_DRAINING, so that the transport need not cancel it.
-  auto engine = InBackground([this, end] { return dispatcher_->Drain(end).ok(); });
+  auto engine = InBackground([this, end] { return host_->Drain(end); });
   auto transport = InBackground([this, end, now] {
     std::this_thread::sleep_for(kRefusalTime);
     const TimePoint cancel_at = std::max(end, now()) + kTransportGrace;
@@ -307,7 +246,7 @@ bool Serving::Drain(const SignalWait& signal) {
       hurry = true;
       end = now();
       LogInfo("a second signal: ending the calls in flight");
-      dispatcher_->EndAll();
+      host_->EndAll();
     }
     // What was just told SERVER_DRAINING should hear it; a cancelled call would not.
     if (hurry && !cancelled && now() > end + kTransportGrace) {

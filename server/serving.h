@@ -11,11 +11,9 @@
 
 #include "core/base/mutex.h"
 #include "core/base/status.h"
-#include "core/engine/dispatcher.h"
+#include "core/host/model_host.h"
 #include "core/metrics/metrics.h"
 #include "core/model/device.h"
-#include "core/model/torchscript_mask_decoder.h"
-#include "core/text/tokenizer.h"
 #include "server/grpc_server.h"
 #include "server/heap_trimmer.h"
 #include "server/http/management_server.h"
@@ -56,11 +54,11 @@ class Serving {
   const ServedModel& model() const { return *model_; }
 
  private:
-  Serving(const ServerConfig& config, const DeviceChoice& device, Manifest manifest,
+  Serving(const ServerConfig& config, const DeviceChoice& device, const Manifest& manifest,
           std::unique_ptr<AuthTokens> tokens, Heartbeats* heartbeats);
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void SetStalled(bool stalled) PG_LOCKS_EXCLUDED(mutex_);
-  void LogSummary(const struct ModelSummary& summary, double seconds) const;
+  void LogSummary(double seconds) const;
   std::string MetricsText();
   // Of the certificate that new connections get, in seconds since 1970; 0: no TLS.
   std::int64_t CertificateExpiry();
@@ -70,7 +68,6 @@ class Serving {
   const ServerConfig& config_;
   const DeviceChoice device_;
   Heartbeats* const heartbeats_;
-  int num_threads_ = 1;
   std::atomic<std::int64_t> certificate_expiry_ = 0;
   Lifecycle lifecycle_;
   std::unique_ptr<ServedModel> model_;
@@ -79,8 +76,7 @@ class Serving {
   std::unique_ptr<Metrics> metrics_;
   HeapTrimmer trimmer_;  // the watchdog's
   ServiceDependencies dependencies_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::shared_ptr<Dispatcher> dispatcher_;
+  std::shared_ptr<ModelHost> host_;
   std::unique_ptr<ManagementServer> management_;
   std::unique_ptr<GrpcServer> grpc_;
   Mutex mutex_;  // orders phase and health

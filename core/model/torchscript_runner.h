@@ -13,39 +13,16 @@
 #include <string>
 
 #include "core/bundle/manifest.h"
-#include "core/model/device.h"
-#include "core/model/kv_cache_plan.h"
 #include "core/model/model_runner.h"
+#include "core/model/runner_options.h"
 
 namespace paligemma {
 
-// For the start-up summary.
-struct ModelSummary {
-  std::int64_t vision_parameters = 0, decoder_parameters = 0;
-  std::int64_t weight_bytes = 0;
-  double load_seconds = 0;  // hashing included
-  std::string kv_dtype;
-  std::string cpu_isa;         // of the kernels; empty on GPUs
-  std::string cpu_isa_reason;  // why these; empty on GPUs
-  KvCachePlan kv;
-  std::int64_t image_cache_bytes = 0;
-};
-
 class TorchScriptRunner : public ModelRunner {
  public:
-  struct Options {
+  struct Options : RunnerOptions {
     std::string bundle_dir;
     Manifest manifest;
-    Device device;                    // as PrepareDevice chose it
-    int num_threads = 1;              // that compute on the CPU
-    std::string cpu_isa = "auto";     // which CPU kernels (core/cpu/isa.h)
-    int num_kv_blocks = 0;            // > 0: exactly so many, kv_cache_bytes is ignored
-    std::int64_t kv_cache_bytes = 0;  // 0: derived from free memory
-    int kv_block_size = 16;
-    std::string kv_dtype = "auto";  // auto: bfloat16 for bfloat16 bundles, else float32
-    int max_sequences = 64;         // that run at the same time; bounds a derived KV cache
-    int max_vision_batch = 8;       // images in one call of the encoder (GPUs)
-    int image_cache_images = 64;    // encoded images kept
   };
 
   // Errors are one line that names the file or the option.

@@ -14,7 +14,7 @@ struct SchedulerOptions {
   int max_batch_tokens = 8192;  // query tokens of a prefill step; a longer prompt runs alone
   int max_vision_batch = 8;     // images of a prefill step; a sequence with more runs alone
   // How long an idle engine waits for more images to fill a vision batch.
-  Duration max_batch_delay = std::chrono::milliseconds(5);
+  std::chrono::milliseconds max_batch_delay{5};
   // One level of priority is worth this much waiting.
   Duration ageing = std::chrono::seconds(5);
 };

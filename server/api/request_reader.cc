@@ -245,7 +245,6 @@ StatusOr<ParsedRequest> ReadRequest(v1::StreamGenerateRequest* message, TimePoin
     if (!parsed.ok()) return WithPathPrefix(parsed.status(), TaskPath(task));
     parsed->response.omit_streamed_masks = message->omit_streamed_masks();
     parsed->request.streamed = true;
-    parsed->path = TaskPath(task);
     return parsed;
   };
   v1::TaskRequest* const task = message->mutable_task();

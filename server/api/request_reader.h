@@ -26,7 +26,6 @@ struct ResponseOptions {
 struct ParsedRequest {
   Request request;
   ResponseOptions response;
-  std::string path;  // of the request's fields: "task.caption." in a stream, otherwise empty
 };
 
 // Each moves the images out of `message`. `now` is the arrival. The caller fills in the id and the

@@ -30,9 +30,19 @@ def test_settings_have_help_and_a_variable() -> None:
 
 
 def test_settings_are_all_members_of_the_config() -> None:
-    members = references.members(references.read("server/server_config.h"))
     ways_to_run = {"config_file", "validate_only", "help", "version"}
-    assert {setting.name.replace("-", "_") for setting in references.settings()} == set(members) - ways_to_run
+    settings = references.settings()
+    assert {setting.member.split(".")[0] for setting in settings} == set(references.members()) - ways_to_run
+    assert len({setting.member for setting in settings}) == len(settings)
+    for setting in settings:  # a member of the configuration itself has the flag's name
+        assert "." in setting.member or setting.member == setting.name.replace("-", "_")
+
+
+def test_a_default_stands_once() -> None:
+    """The server's configuration holds core's options by value: no limit of core has a second default there."""
+    own = references.members()
+    for struct in set(references.OPTIONS) - {"ServerConfig"}:
+        assert set(own) & set(references.members(struct)) <= {"device"}, struct
 
 
 def test_metrics_have_labels_and_values() -> None:

@@ -29,8 +29,8 @@ TEST(ConfigTest, FlagsWinOverEnvironmentOverFile) {
                  {{"PALIGEMMA_MAX_QUEUED", "9"}, {"PALIGEMMA_THREADS", "2"}});
   EXPECT_THAT(loaded.problems, IsEmpty());
   EXPECT_EQ(loaded.config.model, "from-file");
-  EXPECT_EQ(loaded.config.max_queued, 9);
-  EXPECT_EQ(loaded.config.threads, 3);
+  EXPECT_EQ(loaded.config.host.dispatcher.admission.max_queued, 9);
+  EXPECT_EQ(loaded.config.host.num_threads, 3);
   EXPECT_EQ(loaded.config.drain_delay, Millis(250));
 }
 
@@ -61,7 +61,7 @@ TEST(ConfigTest, SwitchesAndSeparateValues) {
   EXPECT_THAT(loaded.problems, IsEmpty());
   EXPECT_TRUE(loaded.config.log_content);
   EXPECT_FALSE(loaded.config.reflection);
-  EXPECT_TRUE(loaded.config.allow_ignore_eos);
+  EXPECT_TRUE(loaded.config.host.allow_ignore_eos);
 }
 
 TEST(ConfigTest, WhatConfigzShowsIsAConfigFile) {

@@ -332,7 +332,7 @@ TEST_F(ReasonsTest, ReflectionCanBeTurnedOff) {
 TEST_F(ReasonsTest, ASizeErrorIsOursUpToTwiceTheImages) {
   v1::GenerateRequest request = GoodRequest();
   request.mutable_images(0)->set_content(
-      std::string(static_cast<size_t>(2 * config_.max_image_bytes), 'x'));
+      std::string(static_cast<size_t>(2 * config_.host.image_limits.max_bytes), 'x'));
   grpc::ClientContext context;
   v1::GenerateResponse response;
   const grpc::Status status = stub_->Generate(&context, request, &response);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "core/request/endings.h"
+#include "core/request/validate.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc_server.h"
@@ -21,7 +22,13 @@ namespace paligemma {
 // Keeps what is submitted until the test answers it. Thread safe.
 class FakeBackend : public Backend {
  public:
+  explicit FakeBackend(const ServedModel& model) {
+    rules_.manifest = &model.manifest();
+    rules_.model_name = model.name();
+  }
+
   StatusOr<Handle> Submit(Request request, std::shared_ptr<ResponseSink> sink) override {
+    PG_RETURN_IF_ERROR(ValidateRequest(rules_, &request));
     MutexLock lock(&mutex_);
     if (!refusal_.ok()) return refusal_;
     live_.push_back({++last_, std::move(request), std::move(sink)});
@@ -80,6 +87,7 @@ class FakeBackend : public Backend {
     }
   }
 
+  RequestRules rules_;
   Mutex mutex_;
   CondVar changed_;
   std::deque<Pending> live_ PG_GUARDED_BY(mutex_);
@@ -101,7 +109,7 @@ inline RequestResult TextResult(const std::string& text) {
 
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() : model_(TestManifest(), config_), log_(config_) {
+  ServerTest() : model_(TestManifest(), "models/test"), log_(config_) {
     config_.listen = "127.0.0.1:0";
     dependencies_ = {&config_, &lifecycle_, &model_, &log_, nullptr};
     dependencies_.heartbeats = &transport_heartbeats_;
@@ -164,7 +172,7 @@ class ServerTest : public ::testing::Test {
   ServedModel model_;
   AccessLog log_;
   ServiceDependencies dependencies_;
-  std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
+  std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>(model_);
   std::unique_ptr<GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::PaliGemmaService::Stub> stub_;

@@ -33,6 +33,7 @@ class RunnerTest : public ::testing::Test {
     options.num_threads = 1;
     options.num_kv_blocks = 40 * 16;
     options.kv_block_size = 8;
+    options.max_vision_batch = 8;
     return options;
   }
 

@@ -91,7 +91,6 @@ TEST_F(RequestReaderTest, WhatIsNotSetStaysUnset) {
   EXPECT_FALSE(out.logprobs.has_value());
   EXPECT_EQ(out.num_candidates, 1);
   EXPECT_EQ(out.time_budget, kNoDeadline);
-  EXPECT_EQ(parsed->path, "");
 }
 
 // The rules refuse it; it must not look like a value that is unset or allowed.
@@ -232,7 +231,6 @@ TEST_F(RequestReaderTest, AStreamsTaskIsPartOfThePath) {
   request.set_omit_streamed_masks(true);
   ASSERT_TRUE(Read(request).ok());
   EXPECT_TRUE(Read(request)->response.omit_streamed_masks);
-  EXPECT_EQ(Read(request)->path, "task.segment.");
   EXPECT_TRUE(Read(request)->request.streamed);
   request.mutable_task()->mutable_segment()->set_label_mode(static_cast<v1::LabelMode>(99));
   EXPECT_EQ(FieldOf(Read(request).status()), "task.segment.label_mode");
