@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which version of the source a program was built from.
+// Names the version of the source that a program was built from.
 #ifndef CORE_BASE_BUILD_INFO_H_
 #define CORE_BASE_BUILD_INFO_H_
 
 namespace paligemma {
 
-// Semantic version, of the file VERSION.
+// Returns the semantic version that the file VERSION holds.
 const char* BuildVersion();
-// Abbreviated commit, with "-dirty" when the tree differed from it; "unknown" without git.
+// Returns the abbreviated commit, with "-dirty" if the tree differed from it, or "unknown" if there
+// was no git.
 const char* BuildCommit();
 
 }  // namespace paligemma

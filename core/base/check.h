@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PG_CHECK(condition) << "why": prints and aborts when a programmer's promise is broken, in every
-// build. Nothing that a client sends may reach one.
+// PG_CHECK(condition) << "why" prints the reason and aborts if the condition is false, in every
+// build. It guards promises between programmers: nothing that a client sends may make one fail.
 #ifndef CORE_BASE_CHECK_H_
 #define CORE_BASE_CHECK_H_
 

@@ -17,7 +17,7 @@ class Clock {
   virtual ~Clock() = default;
   virtual TimePoint Now() const = 0;
 
-  // The machine's monotonic clock; lives for ever.
+  // Returns the machine's monotonic clock, which lives as long as the process.
   static const Clock* Real();
 };
 

@@ -13,7 +13,7 @@ namespace paligemma {
 
 using Millis = std::chrono::milliseconds;
 
-// "500ms", "2s", "1.5s", "5m", "1h"; also "0". At most a year.
+// Reads "500ms", "2s", "1.5s", "5m", "1h" or "0". Returns an error above one year.
 StatusOr<Millis> ParseDuration(std::string_view text);
 std::string FormatDuration(Millis duration);
 

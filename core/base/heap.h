@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// How malloc treats what was freed.
+// Sets how malloc treats freed memory.
 #ifndef CORE_BASE_HEAP_H_
 #define CORE_BASE_HEAP_H_
 
 namespace paligemma {
 
-// For a program that decodes pictures: a thread finds the pages of one picture again for the next,
-// where malloc would give them back in between and a page fault would fetch each again. Keeps up
-// to 64 MiB free at the end of each of two heaps, until malloc_trim. Once, before other threads.
+// Keeps freed pages for the next image instead of returning them to the kernel and faulting them in
+// again: up to 64 MiB at the end of each of two heaps, until malloc_trim() is called. Call this
+// once, before other threads start.
 void ConfigureHeap();
 
 }  // namespace paligemma

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// std::mutex with the annotations of clang's thread-safety analysis. Use: a member `mutex_`
-// directly above what it guards, each such field PG_GUARDED_BY(mutex_).
+// std::mutex with the annotations of clang's thread-safety analysis. A class declares its member
+// `mutex_` directly above the fields that it guards, and marks each of them PG_GUARDED_BY(mutex_).
 #ifndef CORE_BASE_MUTEX_H_
 #define CORE_BASE_MUTEX_H_
 
@@ -51,7 +51,7 @@ class PG_SCOPED_CAPABILITY MutexLock {
   Mutex* const mutex_;
 };
 
-// Wait in a loop that checks the condition: wake-ups may be spurious.
+// Callers wait in a loop that checks the condition, since wake-ups may be spurious.
 class CondVar {
  public:
   void Wait(Mutex* mutex) PG_REQUIRES(mutex) {
@@ -59,11 +59,11 @@ class CondVar {
     condition_.wait(lock);
     lock.release();
   }
-  // Returns false when `deadline` passed.
+  // Returns false if `deadline` passed.
   bool WaitUntil(Mutex* mutex, std::chrono::steady_clock::time_point deadline) PG_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
-    // system_clock underneath: ThreadSanitizer of clang 14 does not know pthread_cond_clockwait.
-    // A year at most, so that TimePoint::max() does not overflow.
+    // Uses system_clock, since the ThreadSanitizer of clang 14 does not know
+    // pthread_cond_clockwait. Waits a year at most, so that TimePoint::max() does not overflow.
     const auto remaining = std::min<std::chrono::steady_clock::duration>(
         deadline - std::chrono::steady_clock::now(), std::chrono::hours(24 * 365));
     const auto wall = std::chrono::system_clock::now() + remaining;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status: how an operation ended, with gRPC's codes; StatusOr<T>: that, or a value.
+// Status says how an operation ended, with gRPC's codes. StatusOr<T> holds a value or an error.
 //
-// Core's own, since core knows neither gRPC nor Abseil. The server maps it to google.rpc.Status in
-// one place (server/status_mapping.h). A Status that will reach a client carries a Reason of the
-// public API and the metadata that the reason asks for (proto/paligemma/v1/error_reason.proto).
+// Core has a Status of its own because it knows neither gRPC nor Abseil. The server maps it to
+// google.rpc.Status in one place (server/status_mapping.h). A Status that will reach a client
+// carries a Reason of the public API and the metadata that the reason asks for
+// (proto/paligemma/v1/error_reason.proto).
 #ifndef CORE_BASE_STATUS_H_
 #define CORE_BASE_STATUS_H_
 
@@ -35,7 +36,7 @@ enum class StatusCode {
   kUnauthenticated = 16,
 };
 
-// "INVALID_ARGUMENT" and so on.
+// Returns the name as gRPC spells it: "INVALID_ARGUMENT".
 std::string_view StatusCodeName(StatusCode code);
 
 // The numbers of paligemma.v1.ErrorReason; kNone for errors that no client sees (start-up).
@@ -81,13 +82,13 @@ class [[nodiscard]] Status {
   const std::string& message() const;
   const Metadata& metadata() const;
 
-  // How long a client should wait before it tries again; zero: nothing was said.
+  // Returns how long a client should wait before it tries again, or zero if no delay was set.
   std::chrono::milliseconds retry_after() const {
     return ok() ? std::chrono::milliseconds(0) : rep_->retry_after;
   }
   Status WithRetryAfter(std::chrono::milliseconds delay) &&;
 
-  // "INVALID_ARGUMENT: message" or "OK".
+  // Returns "INVALID_ARGUMENT: message", or "OK".
   std::string ToString() const;
 
  private:
@@ -103,7 +104,8 @@ class [[nodiscard]] Status {
 
 inline Status OkStatus() { return Status(); }
 
-// INVALID_ARGUMENT, FIELD_INVALID: "<field>: <problem>" with metadata field, value and limit.
+// Returns INVALID_ARGUMENT with FIELD_INVALID, the message "<field>: <problem>" and the metadata
+// field, value and limit.
 Status InvalidField(std::string field, std::string value, std::string limit,
                     std::string_view problem);
 Status InternalError(std::string message);
@@ -142,7 +144,7 @@ class [[nodiscard]] StatusOr {
 
 #define PG_CONCAT_INNER(a, b) a##b
 #define PG_CONCAT(a, b) PG_CONCAT_INNER(a, b)
-// PG_ASSIGN_OR_RETURN(auto x, F()): x = the value, or return the error.
+// PG_ASSIGN_OR_RETURN(auto x, F()) sets x to the value of F(), or returns its error.
 #define PG_ASSIGN_OR_RETURN(lhs, expr)               \
   auto PG_CONCAT(pg_result_, __LINE__) = (expr);     \
   if (!PG_CONCAT(pg_result_, __LINE__).ok()) {       \

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Task: what a client asks for and a model was tuned for. One table holds what the code needs to
-// know of every task; whoever asks "does this task have labels?" reads it here.
+// A Task is what a client asks for and a model was tuned for. One table holds what the code needs
+// to know about each task, such as whether its request has labels.
 //
-// It lies in core/base because the manifest, the metrics and the requests all name tasks.
+// The file lies in core/base because the manifest, the metrics and the requests all name tasks.
 #ifndef CORE_BASE_TASK_H_
 #define CORE_BASE_TASK_H_
 

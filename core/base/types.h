@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The integers that name things across the engine.
+// The integers that name tokens, blocks and sequences in the engine.
 #ifndef CORE_BASE_TYPES_H_
 #define CORE_BASE_TYPES_H_
 

@@ -8,7 +8,7 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// The second byte's range is what rules out overlong forms, surrogates and values above U+10FFFF.
+// The range of the second byte rules out overlong forms, surrogates and values above U+10FFFF.
 bool IsSecondByte(unsigned char first, unsigned char second) {
   switch (first) {
     case 0xE0:

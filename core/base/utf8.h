@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// UTF-8 at the edges: text of clients is refused when it is not UTF-8, bytes of the model are cut
-// at character boundaries and mended.
+// UTF-8 at the edges. Text from clients is refused if it is not UTF-8. Bytes from the model are cut
+// at character boundaries, and broken characters are replaced.
 #ifndef CORE_BASE_UTF8_H_
 #define CORE_BASE_UTF8_H_
 
@@ -16,8 +16,8 @@ namespace paligemma {
 // them. The error is FIELD_INVALID and never repeats the text.
 Status ValidateUtf8(std::string_view text, std::string_view field);
 
-// Length of the character that `text` begins with: 1 to 4; 0 if it begins with a byte that starts
-// no valid character, -1 if it may be a character that is cut off. REQUIRES: `text` is not empty.
+// Returns the length of the first character of `text`, 1 to 4 bytes. Returns 0 if the first byte
+// starts no valid character, and -1 if the character may be cut off. REQUIRES: `text` is not empty.
 int Utf8CharacterLength(std::string_view text);
 
 // Turns bytes that come in pieces into UTF-8 that goes out in whole characters. Each byte that
@@ -26,7 +26,7 @@ class Utf8Assembler {
  public:
   // Returns the characters that `bytes` completed.
   std::string Append(std::string_view bytes);
-  // Returns what was held back, each byte as U+FFFD, and starts afresh.
+  // Returns U+FFFD for each byte that was held back, and starts afresh.
   std::string Flush();
 
  private:

@@ -58,7 +58,7 @@ double JsonFields::Number(std::string_view name) const {
 std::int64_t JsonFields::Integer(std::string_view name, std::int64_t min, std::int64_t max) const {
   const json* value = Find(name);
   if (value == nullptr) return min;
-  // An unsigned number beyond int64 is above every `max`.
+  // An unsigned number that int64 cannot hold is above every `max`.
   const bool fits = value->is_number_integer() &&
                     !(value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX);
   if (!value->is_number_integer()) {

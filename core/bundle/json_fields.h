@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Typed reading of a JSON object whose errors name the field. The first problem is kept in the
-// Status that all readers of one document share; later reads return empty values, so that a parser
-// can read straight through and look at the status once. Not thread safe; points at the document
-// and the status, which outlive it.
+// Reads the fields of a JSON object by type; errors name the field. All readers of one document
+// share one Status, which keeps the first problem. Later reads return empty values, so that a
+// parser reads straight through and looks at the status once. Not thread safe. The document and the
+// status must outlive the reader.
 #ifndef CORE_BUNDLE_JSON_FIELDS_H_
 #define CORE_BUNDLE_JSON_FIELDS_H_
 
@@ -25,19 +25,19 @@ class JsonFields {
   bool Has(std::string_view name) const { return object_->contains(name); }
   JsonFields Object(std::string_view name) const;
   std::string String(std::string_view name) const;
-  // A finite number.
+  // Reads a finite number.
   double Number(std::string_view name) const;
-  // An integer in [min, max].
+  // Reads an integer in [min, max].
   std::int64_t Integer(std::string_view name, std::int64_t min, std::int64_t max) const;
   int Int(std::string_view name, int min = 0, int max = 1 << 30) const {
     return static_cast<int>(Integer(name, min, max));
   }
   std::vector<std::string> Strings(std::string_view name) const;
   std::vector<int> Ints(std::string_view name, int min) const;
-  // The keys, in order.
+  // Returns the keys, in order.
   std::vector<std::string> Keys() const;
 
-  // Keeps "<path>.<name>: <problem>" unless there was an error before.
+  // Keeps the error "<path>.<name>: <problem>" unless the status holds one already.
   void Fail(std::string_view name, std::string_view problem) const;
 
  private:

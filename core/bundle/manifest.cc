@@ -22,7 +22,7 @@ bool IsHash(std::string_view text) {
          });
 }
 
-// Plain names only: neither a folder nor a hidden file nor a way out of the bundle.
+// Returns true if `name` is a plain file name: no folder, no hidden file, no way out of the bundle.
 bool IsFileName(std::string_view name) {
   if (name.empty() || name.size() > 128 || name.front() == '.') return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
@@ -39,7 +39,7 @@ bool IsModelName(std::string_view name) {
                      [&](char c) { return alphanumeric(c) || c == '-' || c == '.'; });
 }
 
-// One of `names`, as its index.
+// Returns the index of the value among `names`.
 template <std::size_t N>
 int OneOf(const JsonFields& fields, std::string_view name, const std::string_view (&names)[N]) {
   const std::string value = fields.String(name);
@@ -137,7 +137,7 @@ TokenSpec ReadTokens(const JsonFields& fields, int vocab) {
   tokens.loc_count = fields.Int("loc_count");
   tokens.seg_first = fields.Int("seg_first");
   tokens.seg_count = fields.Int("seg_count");
-  // <locNNNN> and <segNNN> have as many digits; a bin is a 1024th and a code one of 128.
+  // <locNNNN> has four digits for its 1024 bins, and <segNNN> three for its 128 codes.
   if (tokens.loc_count != 0 && tokens.loc_count != 1024) fields.Fail("loc_count", "is not 1024");
   if (tokens.seg_count != 0 && tokens.seg_count != 128) fields.Fail("seg_count", "is not 128");
   if (tokens.loc_first > tokens.vocab - tokens.loc_count) {
@@ -149,7 +149,7 @@ TokenSpec ReadTokens(const JsonFields& fields, int vocab) {
   return tokens;
 }
 
-// A template holds `required`, if that is not empty, and no other placeholder than {lang}.
+// Checks that a template holds `required`, unless that is empty, and no placeholder besides {lang}.
 void CheckTemplate(const JsonFields& fields, std::string_view name, const std::string& text,
                    std::string_view required) {
   if (!required.empty() && text.find(required) == std::string::npos) {
@@ -245,7 +245,7 @@ Recipe ReadRecipe(const JsonFields& fields) {
   return {read("embedding"), read("attention"), read("mlp"), read("vision")};
 }
 
-// What one block alone cannot tell.
+// Checks rules that involve several blocks of the manifest.
 void CheckAcross(const JsonFields& root, const Manifest& manifest) {
   if (!IsModelName(manifest.name)) {
     root.Fail("name", "\"" + manifest.name + "\" is not a lower-case label");
@@ -310,7 +310,7 @@ StatusOr<Manifest> ParseManifest(std::string_view json) {
   }
   Status status;
   const JsonFields root(&document, "", &status);
-  // First of all: a newer format may differ in anything else.
+  // The format comes first, since a newer one may differ in anything else.
   const std::int64_t format = root.Integer("format", 1, INT64_MAX);
   if (status.ok() && format > kBundleFormat) {
     root.Fail("format", "is " + std::to_string(format) +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// manifest.json of a model bundle: everything the server must not guess. Plain values, read once at
-// start. The schema is checked by the exporter too (export/paligemma_export/manifest.py);
-// docs/bundle.md explains it.
+// manifest.json of a model bundle holds everything that the server must not guess. These are plain
+// values, read once at start. The exporter checks the same schema
+// (export/paligemma_export/manifest.py), and docs/bundle.md explains it.
 #ifndef CORE_BUNDLE_MANIFEST_H_
 #define CORE_BUNDLE_MANIFEST_H_
 
@@ -30,10 +30,10 @@ struct VisionArchitecture {
   double eps = 0;
 };
 
-// reference: semantics 1.1.
+// The numbers of the model's layers (reference: semantics 1.1).
 struct Architecture {
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0;
-  int first_position = 0;  // the first token's for the rotation: 0 as trained, 1 as transformers
+  int first_position = 0;  // of the first token, for the rotation: 0 as trained, 1 as transformers
   double eps = 0, rope_theta = 0, query_scale = 0, embed_scale = 0;
   double attention_softcap = 0, final_softcap = 0;  // 0: none
   std::vector<int> windows;                         // per layer; 0: none
@@ -60,7 +60,7 @@ struct TokenSpec {
 };
 
 struct TaskSpec {
-  // Templates with {lang}, {question}, {labels}. For kCaption `prompt` is the short one.
+  // A template with {lang}, {question} or {labels}. kCaption has its short template here.
   std::string prompt;
   std::optional<std::string> long_prompt;  // kCaption only
   std::vector<std::string> languages;      // empty: the template has no {lang}
@@ -78,9 +78,9 @@ struct FileSpec {
   std::vector<std::string> chunks;  // hex, of each 16 MiB
 };
 
-// How the matrices of each part are encoded: "float32", "bfloat16", "int8", "int4" or "fp8".
+// The encoding of the matrices of each part: "float32", "bfloat16", "int8", "int4" or "fp8".
 struct Recipe {
-  std::string embedding;  // the matrix of the logits too
+  std::string embedding;  // also the matrix of the logits
   std::string attention, mlp;
   std::string vision;
 };
@@ -116,14 +116,14 @@ struct Manifest {
   }
 };
 
-// Parses and checks; the error is one line that names the field.
+// Parses and checks a manifest. An error is one line that names the field.
 StatusOr<Manifest> ParseManifest(std::string_view json);
 
-// Reads DIR/manifest.json and checks that every file it names is there with its size. Contents are
-// hashed by VerifyFile, which the loader calls while it packs.
+// Reads DIR/manifest.json and checks that every file that it names is there with its size. The
+// loader checks the contents with VerifyFile() while it packs them.
 StatusOr<Manifest> LoadManifest(const std::string& directory);
 
-// Compares the sha256 of every chunk; the error names the file and the first wrong chunk.
+// Compares the sha256 of every chunk. An error names the file and the first wrong chunk.
 Status VerifyFile(const std::string& path, const FileSpec& spec, int num_threads);
 
 }  // namespace paligemma

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hashing a bundle's file by chunks, on several threads.
+// Hashes a bundle's file by chunks, on several threads.
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
@@ -45,7 +45,7 @@ std::string Hex(const unsigned char* bytes, unsigned int size) {
   return text;
 }
 
-// The sha256 of [begin, end) as hex; empty when it cannot be read.
+// Returns the sha256 of [begin, end) as hex, or an empty string if it cannot be read.
 std::string HashRange(int descriptor, std::int64_t begin, std::int64_t end,
                       std::vector<char>* buffer) {
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hands out the ids of fixed-size KV blocks and counts who uses them. Integers only: the tensors
-// belong to the model runner.
+// Hands out the ids of fixed-size KV blocks and counts the references to each. It handles integers
+// only; the tensors belong to the model runner.
 //
 // Thread safety: none; the engine thread owns it.
 // Invariant: num_free() + blocks with a reference == num_blocks().
@@ -18,14 +18,14 @@ class BlockAllocator {
   // REQUIRES: num_blocks > 0.
   explicit BlockAllocator(int num_blocks);
 
-  // Appends `count` blocks, each with one reference, to `*blocks`. All or nothing: returns false
-  // and changes nothing when fewer are free.
+  // Appends `count` blocks, each with one reference, to `*blocks`. Returns false and changes
+  // nothing if fewer blocks are free.
   [[nodiscard]] bool TryAllocate(int count, std::vector<BlockId>* blocks);
 
-  // Adds a reference, for a block that two sequences share. REQUIRES: `block` is in use.
+  // Adds a reference, for a block that several sequences share. REQUIRES: `block` is in use.
   void AddRef(BlockId block);
 
-  // Drops a reference; with the last one the block is free. REQUIRES: `block` is in use.
+  // Drops a reference, and frees the block with its last one. REQUIRES: `block` is in use.
   void Release(BlockId block);
 
   int num_blocks() const { return static_cast<int>(ref_counts_.size()); }

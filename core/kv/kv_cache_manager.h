@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which blocks of the KV cache hold which sequence: its block table, position p in block
-// p / block_size. Integers only.
+// Keeps the block table of each sequence: position p lies in the block p / block_size of the table.
+// It handles integers only.
 //
 // Thread safety: none; the engine thread owns it. num_blocks(), block_size() and BlocksFor() are
 // constant and may be read from anywhere.
@@ -20,14 +20,15 @@ class KvCacheManager {
   // `block_size`: token positions in a block. REQUIRES: both > 0.
   KvCacheManager(int num_blocks, int block_size);
 
-  // Grows the table of `sequence` to cover `num_positions`; never shrinks it. All or nothing:
-  // returns false and changes nothing when too few blocks are free.
+  // Grows the table of `sequence` to cover `num_positions`, and never shrinks it. Returns false and
+  // changes nothing if too few blocks are free.
   [[nodiscard]] bool TryReserve(SequenceId sequence, int num_positions);
 
-  // Gives back all blocks of `sequence`; it may hold none.
+  // Frees all blocks of `sequence`, which may hold none.
   void Release(SequenceId sequence);
 
-  // Empty when the sequence holds none. Valid until the next call that changes something.
+  // Returns the table of a sequence, empty if it holds no block. The reference is valid until the
+  // next call that changes a table.
   const std::vector<BlockId>& block_table(SequenceId sequence) const;
 
   int BlocksFor(int num_positions) const { return (num_positions + block_size_ - 1) / block_size_; }
@@ -38,7 +39,7 @@ class KvCacheManager {
   int num_used() const { return num_blocks() - num_free(); }
   int block_size() const { return block_size_; }
 
-  // For tests: every used block stands in as many tables as it has references. Aborts if not.
+  // For tests. Aborts unless every used block stands in as many tables as it has references.
   void CheckInvariants() const;
 
  private:

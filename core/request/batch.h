@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one step runs: built by the scheduler, only read by the model runner.
+// The work of one step. The scheduler builds it, and the model runner only reads it.
 #ifndef CORE_REQUEST_BATCH_H_
 #define CORE_REQUEST_BATCH_H_
 
@@ -12,22 +12,22 @@
 
 namespace paligemma {
 
-// One sequence's share of a step. It yields one sampled token, the one after its last row.
-//   first prefill:         prefill, num_cached = 0
-//   decode:                !prefill, num_cached = 1
-//   after a preemption:    prefill, num_cached = output.size(): the prefix again, then the own
-//   tokens replayed
-//                          as cached rows, so that no mixed mask exists
+// The part of one sequence in a step. It yields one sampled token, the one after its last row.
+//   first prefill:       prefill, num_cached = 0
+//   decode:              !prefill, num_cached = 1
+//   after a preemption:  prefill, num_cached = output.size(): the prefix again, then the tokens of
+//                        the sequence as cached rows, so that no mixed mask exists
 struct BatchRow {
   const Sequence* sequence = nullptr;  // owned by the scheduler, valid until Commit()
   bool prefill = false;                // run the whole prefix
   // Cached rows: output[first_cached .. first_cached + num_cached), at positions prompt + index.
   int first_cached = 0;
   int num_cached = 0;
-  // Look-ahead: the last cached row's token is not known yet; it is output row `input_row` of the
-  // step that was started just before. -1: all tokens are known.
+  // Look-ahead: the token of the last cached row is not known yet. It is the output row `input_row`
+  // of the step that was started just before; -1 if all tokens are known.
   int input_row = -1;
-  // Which output token this row samples; the counter of the sequence's random numbers.
+  // The index of the output token that this row samples, which counts the sequence's random
+  // numbers.
   int output_index = 0;
   std::vector<BlockId> block_table;  // covers the prefix and all cached rows
 };
@@ -44,7 +44,7 @@ struct Batch {
   bool empty() const { return rows.empty(); }
 };
 
-// One row's outcome, in the order of Batch::rows.
+// The outcome of one row, in the order of Batch::rows.
 struct StepOutput {
   TokenId token = 0;
   float logprob = 0;                  // with log-probabilities
@@ -58,8 +58,8 @@ struct StepResult {
   Duration vision{}, model{};  // time spent in the step
 };
 
-// What one step means for one sequence. A value: it crosses to the delivery thread and points at
-// nothing.
+// The outcome of a step for one sequence. It crosses to the delivery thread, and so it holds no
+// pointers.
 struct StepEvent {
   SequenceId sequence = kNoSequence;
   bool has_token = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says that a request is no longer wanted. Whoever ends it sets it; each stage on its way looks at
-// it before it begins something costly.
+// Says that a request is no longer wanted. The part that ends the request sets it, and each stage
+// on the request's way looks at it before it begins costly work.
 #ifndef CORE_REQUEST_CANCELLATION_H_
 #define CORE_REQUEST_CANCELLATION_H_
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a request ends that was cancelled, came too late or met a server that goes away: the same
-// words and reason in whichever stage that happened. Thread safe.
+// The statuses of requests that were cancelled, came too late or met a server that goes away. Words
+// and reason are the same in every stage. Thread safe.
 #ifndef CORE_REQUEST_ENDINGS_H_
 #define CORE_REQUEST_ENDINGS_H_
 
@@ -12,7 +12,7 @@
 
 namespace paligemma {
 
-// `phase`: the stage it was in, such as "queue", "prefill" or "decode".
+// `phase` is the stage that the request was in, such as "queue", "prefill" or "decode".
 inline Status CancelledStatus(std::string_view phase) {
   return Status(StatusCode::kCancelled, Reason::kCancelled, "the client cancelled the call",
                 {{"phase", std::string(phase)}});
@@ -29,13 +29,13 @@ inline Status TimeBudgetStatus(std::string_view phase) {
                 "the time budget ended before the first token", {{"phase", std::string(phase)}});
 }
 
-// What ends a request when the process is to stop: another server can answer it.
+// Ends a request because the process is about to stop; another server can answer it.
 inline Status DrainingStatus() {
   return Status(StatusCode::kUnavailable, Reason::kServerDraining,
                 "the server is going away; another one can answer at once");
 }
 
-// Returns OK while nobody has ended the request.
+// Returns OK unless the request was cancelled.
 inline Status StatusOf(const Cancellation& cancellation, std::string_view phase) {
   switch (cancellation.cause()) {
     case Cancellation::Cause::kNone:

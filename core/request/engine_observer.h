@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine tells whoever counts (core/metrics). Here, so that neither layer knows the other.
+// What the engine reports to core/metrics. The interface lies here, so that neither of the two
+// layers knows the other.
 #ifndef CORE_REQUEST_ENGINE_OBSERVER_H_
 #define CORE_REQUEST_ENGINE_OBSERVER_H_
 

@@ -14,7 +14,8 @@ namespace paligemma {
 
 enum class PixelFormat { kRgb8, kGray8 };
 
-// As a client sends it. Exactly one of `encoded` (a JPEG, PNG or WebP file) and `raw` holds bytes.
+// An image as a client sends it. Exactly one of `encoded` (a JPEG, PNG or WebP file) and `raw`
+// holds bytes.
 struct ImageInput {
   std::string encoded;
   struct Raw {
@@ -25,7 +26,7 @@ struct ImageInput {
   bool is_raw = false;
 };
 
-// What a picture may cost. The files' own limits stand in core/vision/image_decoder.h.
+// The limits on the cost of a picture. core/vision/image_decoder.h has those of each file format.
 inline constexpr int kMaxImageSide = 16'384;  // in pixels
 
 struct ImageLimits {
@@ -41,8 +42,8 @@ struct ImageInfo {
   std::string mime_type;  // empty for raw pixels
 };
 
-// A rectangle of an image in pixels; x_max and y_max lie one past it. Empty or inverted ones may
-// occur.
+// A rectangle of an image in pixels. x_max and y_max lie one pixel past it. A rectangle may be
+// empty or inverted.
 struct PixelBox {
   int x_min = 0, y_min = 0, x_max = 0, y_max = 0;
 };

@@ -38,8 +38,8 @@ struct Sequence {
 
   int num_image_tokens() const { return static_cast<int>(images.size()) * tokens_per_image; }
   int num_prompt_tokens() const { return num_image_tokens() + static_cast<int>(prompt.size()); }
-  // Positions that the sequence can ever need in the KV cache; the last token is sampled, never
-  // fed.
+  // Returns the most positions that the sequence can need in the KV cache. The last token is
+  // sampled but never fed.
   int max_positions() const { return num_prompt_tokens() + max_tokens - 1; }
 };
 

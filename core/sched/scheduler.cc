@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Planning: which rows the next step has. How steps end: scheduler_commit.cc.
+// Plans the rows of the next step. scheduler_commit.cc holds how steps end.
 #include "core/sched/scheduler.h"
 
 #include <algorithm>
@@ -57,7 +57,7 @@ void Scheduler::Expire(TimePoint now, std::vector<StepEvent>* events) {
   }
 }
 
-// An idle engine gives requests that arrive together the chance to share a vision batch.
+// Waits on an idle engine, so that requests that arrive together can share a vision batch.
 bool Scheduler::WaitsForImages(TimePoint now, TimePoint* wake_up) const {
   if (waiting_.empty() || !running_.empty() || !in_flight_.empty()) return false;
   std::int64_t images = 0, tokens = 0;
@@ -96,14 +96,14 @@ void Scheduler::PlanPrefill(TimePoint now, Batch* batch) {
   }
 }
 
-// Whether the first of the waiting may join `batch`; nobody overtakes it. What exceeds a limit by
-// itself goes alone.
+// Returns true if the first waiting sequence may join `batch`. No other sequence overtakes it. A
+// sequence that alone exceeds a limit runs alone.
 bool Scheduler::Admits(const Entry& entry, const Batch& batch) const {
   if (entry.in_flight > 0 || num_running() >= options_.max_running) return false;
   const Sequence& sequence = *entry.sequence;
   const int positions = sequence.num_prompt_tokens() + entry.num_output();
   if (!running_.empty()) {
-    // Room for the running to grow, lest the newcomer is preempted at once.
+    // Leaves room for the running sequences to grow; otherwise the new one is preempted at once.
     const int spare = 1 + num_running() / 8;
     if (kv_->BlocksFor(positions) + spare > kv_->num_free()) return false;
   }
@@ -124,8 +124,8 @@ void Scheduler::PlanDecode(Batch* batch, int* num_preempted) {
     Entry* const entry = it->second;
     if (CanDecode(*entry)) {
       if (!ReserveDecode(entry, num_preempted)) {
-        // Either steps in flight must end before blocks can be taken back, or `entry` itself was
-        // the last and is gone.
+        // Steps in flight must end before blocks can be taken back, or `entry` itself was the last
+        // in the order and has been preempted.
         if (!in_flight_.empty()) *batch = Batch();
         return;
       }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses which sequences run in the next step.
 //
-// A prompt is prefilled whole, in one step: all of its keys depend on all of it (docs/design.md).
-// Prefill comes first, but never two prefill steps in a row while something decodes. Waiting
-// sequences come in the order of their arrival, a level of priority being worth `ageing` of
-// waiting, so that none starves. When blocks run short, the running sequence that would come last
-// in that order is preempted: it gives its blocks back and is prefilled again later, its own tokens
-// replayed.
+// A prompt is prefilled whole, in one step, because each of its keys depends on the whole prompt
+// (docs/design.md). Prefill comes first, but two prefill steps never follow each other while a
+// sequence decodes. Waiting sequences are served in the order of their arrival. One level of
+// priority is worth `ageing` of waiting, so that no sequence starves. When blocks run short, the
+// running sequence that comes last in that order is preempted: it gives its blocks back. Later it
+// is prefilled again and its own tokens are replayed.
 //
-// Look-ahead: Schedule() may be called again before the step it returned is committed. A sequence
-// whose newest token is still in flight is then planned with BatchRow::input_row. Steps are
-// committed in the order in which they were planned, at most two are in flight. A sequence that
-// ended meanwhile keeps its blocks, and its Sequence its address, until its last step is committed.
+// Look-ahead: Schedule() may be called again before the step that it returned is committed. A
+// sequence whose newest token is still in flight is then planned with BatchRow::input_row. At most
+// two steps are in flight, and they are committed in the order in which they were planned. A
+// sequence that ends meanwhile keeps its blocks and its address until its last step is committed.
 //
 // Thread safety: none; the engine thread owns it. FitsEver() may be called from anywhere.
 #ifndef CORE_SCHED_SCHEDULER_H_
@@ -40,18 +40,18 @@ class Scheduler {
  public:
   struct Decision {
     Batch batch;                      // may be empty; its blocks are reserved
-    std::vector<StepEvent> events;    // sequences whose time was up
-    TimePoint wake_up = kNoDeadline;  // with an empty batch: look again then, if not sooner
+    std::vector<StepEvent> events;    // sequences that ended because their time was up
+    TimePoint wake_up = kNoDeadline;  // with an empty batch: call Schedule() again by then
     int num_preempted = 0;
   };
 
   // `kv` must outlive the scheduler. REQUIRES: all limits > 0.
   Scheduler(const SchedulerOptions& options, KvCacheManager* kv);
 
-  // Whether the sequence could run if it were alone.
+  // Returns true if the sequence could run if it were alone.
   bool FitsEver(const Sequence& sequence) const;
 
-  // REQUIRES: FitsEver(), max_tokens > 0, an id that was never used.
+  // Adds a sequence to those that wait. REQUIRES: FitsEver(), max_tokens > 0, an id never used.
   void Add(std::unique_ptr<Sequence> sequence, TimePoint now);
 
   // Plans a step. Each batch that is not empty must be given to Commit() or Fail() by its StepId.
@@ -70,24 +70,24 @@ class Scheduler {
   // `status`. REQUIRES: the oldest planned step, or the newest, which was not started.
   Failure Fail(StepId step, const Status& status);
 
-  // End a sequence in any state; nothing when it is unknown or ended already.
+  // End a sequence in any state, and do nothing if it is unknown or has ended.
   std::optional<StepEvent> Cancel(SequenceId id);
   std::optional<StepEvent> Finish(SequenceId id, FinishReason reason);
-  // Ends all with `status`.
+  // Ends all sequences with `status`.
   std::vector<StepEvent> EndAll(const Status& status);
 
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_in_flight() const { return static_cast<int>(in_flight_.size()); }
-  // Sequences that exist, those included that ended with a step in flight.
+  // Returns how many sequences exist, those included that ended with a step in flight.
   int num_sequences() const { return static_cast<int>(entries_.size()); }
 
-  // For tests; aborts when a promise is broken.
+  // For tests. Aborts if an invariant is broken.
   void CheckInvariants() const;
 
  private:
   enum class State { kWaiting, kRunning, kEnded };
-  // Order of service: by arrival, moved back by priority; then by id.
+  // The order of service: by arrival, shifted by the priority, then by id.
   using Key = std::pair<TimePoint, SequenceId>;
 
   struct Entry {
@@ -119,13 +119,13 @@ class Scheduler {
   bool Admits(const Entry& entry, const Batch& batch) const;
   void PlanDecode(Batch* batch, int* num_preempted);
   bool CanDecode(const Entry& entry) const;
-  // Returns false when `entry` itself was preempted, or must wait for steps in flight.
+  // Returns false if `entry` itself was preempted, or must wait for steps in flight.
   bool ReserveDecode(Entry* entry, int* num_preempted);
   void AddRow(Entry* entry, BatchRow row, Batch* batch);
   void Record(bool prefill, Batch* batch);
   Step TakeStep(StepId id);
 
-  // Takes a step's rows off the books; calls `visit` with each that still counts.
+  // Removes the rows of a step from the books and calls `visit` with each that is still valid.
   template <typename Visitor>
   void Close(Step step, Visitor visit);
   StepEvent CommitRow(Entry* entry, int output_index, const StepResult& result, StepOutput output);
@@ -140,7 +140,7 @@ class Scheduler {
 
   std::unordered_map<SequenceId, std::unique_ptr<Entry>> entries_;
   std::map<Key, Entry*> waiting_, running_;              // first served first
-  std::set<std::pair<TimePoint, SequenceId>> expiries_;  // of those that have one
+  std::set<std::pair<TimePoint, SequenceId>> expiries_;  // of the sequences that have one
   std::deque<Step> in_flight_;                           // oldest first
   StepId last_step_ = 0;
   bool last_was_prefill_ = false;

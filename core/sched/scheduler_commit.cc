@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How steps and sequences end. Only here does a sequence advance.
+// Ends steps and sequences. A sequence advances in this file alone.
 #include <chrono>
 #include <limits>
 #include <string_view>
@@ -122,7 +122,7 @@ std::string_view Scheduler::Phase(const Entry& entry) const {
   return entry.state == State::kRunning ? "prefill" : "queue";
 }
 
-// Takes a sequence out; what steps in flight still use stays until they are committed.
+// Takes a sequence out. Its blocks stay until the steps in flight that use them are committed.
 StepEvent Scheduler::End(Entry* entry, Status status, FinishReason reason) {
   StepEvent event;
   event.sequence = entry->key.second;
@@ -146,7 +146,7 @@ StepEvent Scheduler::EndLate(Entry* entry, TimePoint now) {
   return End(entry, deadline ? DeadlineStatus(phase) : TimeBudgetStatus(phase), reason);
 }
 
-// REQUIRES: no row of it is in flight.
+// REQUIRES: no row of the sequence is in flight.
 void Scheduler::Reap(Entry* entry) {
   const SequenceId id = entry->key.second;
   kv_->Release(id);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// When a sequence is complete by what it generated. Pure.
+// Decides when the generated tokens make a sequence complete. A pure function.
 #ifndef CORE_SCHED_STOPPING_CRITERIA_H_
 #define CORE_SCHED_STOPPING_CRITERIA_H_
 
@@ -7,9 +7,9 @@
 
 namespace paligemma {
 
-// To be asked after each token was appended to `sequence.output`; kNone: go on. EOS before
-// min_tokens never comes, since the sampler masks it. Stop sequences and objects are text, and so
-// delivery's business.
+// Returns why the sequence is complete, or kNone if it goes on. Call it after each token that was
+// appended to `sequence.output`. EOS never comes before min_tokens, since the sampler masks it.
+// Delivery finds stop sequences and objects, since these are made of text.
 FinishReason CheckStop(const Sequence& sequence);
 
 }  // namespace paligemma

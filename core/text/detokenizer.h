@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokens to text while they are generated. Goes out: the longest prefix that ends on a character;
-// all that was returned, with Flush(), equals Tokenizer::Decode of all tokens. One per sequence;
-// not thread safe; the tokenizer outlives it.
+// Turns tokens into text while they are generated. Append() returns text in whole characters. All
+// returned pieces together, with that of Flush(), equal Tokenizer::Decode() of all tokens. Each
+// sequence has its own. Not thread safe. The tokenizer must outlive the object.
 #ifndef CORE_TEXT_DETOKENIZER_H_
 #define CORE_TEXT_DETOKENIZER_H_
 
@@ -18,7 +18,7 @@ class Detokenizer {
 
   // Returns the text that `token` completed, often one word, sometimes nothing.
   std::string Append(TokenId token);
-  // Ends the sequence: returns U+FFFD for each byte of a character that never got whole.
+  // Ends the sequence and returns U+FFFD for each byte of a character that stayed incomplete.
   std::string Flush();
 
  private:

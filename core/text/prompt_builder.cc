@@ -106,7 +106,7 @@ StatusOr<Prompt> PromptBuilder::Encode(const Request& request, TemplateText text
     return too_long(input, manifest_.limits.max_input_tokens, "images and prompt");
   }
   const std::int64_t positions = input + std::max(MaxTokensOf(request, manifest_), 1) - 1;
-  // The last row has position max_positions - 1.
+  // The last row may have the position max_positions - 1.
   const int limit = manifest_.architecture.max_positions - manifest_.architecture.first_position;
   if (positions > limit) {
     return too_long(positions, limit, "prompt and output");

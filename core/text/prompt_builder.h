@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A request to the token ids of its prefix: BOS, the manifest's template filled in, the newline
-// that ends every prefix (semantics 3.2, 6.1). Trailing newlines of the text are left out, since
-// "\n\n" would be another token. Immutable, thread safe; the manifest and the tokenizer outlive it.
+// Builds the token ids of a request's prefix: BOS, the filled template of the manifest, and the
+// newline that ends every prefix (semantics 3.2, 6.1). Trailing newlines of the text are left out,
+// since "\n\n" would be another token. Immutable, so thread safe. The manifest and the tokenizer
+// must outlive the builder.
 #ifndef CORE_TEXT_PROMPT_BUILDER_H_
 #define CORE_TEXT_PROMPT_BUILDER_H_
 

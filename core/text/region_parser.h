@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The objects in a model's output: "<locY0><locX0><locY1><locX1>[16 x <segNNN>] label ; ...".
+// Finds the objects in a model's output: "<locY0><locX0><locY1><locX1>[16 x <segNNN>] label ; ...".
 //
 // The grammar is that of the published parser (semantics 6.2): four contiguous locations, blanks,
-// 16 contiguous codes or none, blanks, a label up to ";", "<", ">" or the next location. What fits
-// it only in part is counted as dropped, never guessed. Reads token ids, so that text which merely
-// looks like "<loc0001>" is text. One per sequence; not thread safe.
+// 16 contiguous codes or none, blanks, a label up to ";", "<", ">" or the next location. An object
+// that fits the grammar only in part is counted as dropped, never guessed. The parser reads token
+// ids, so that text which merely looks like "<loc0001>" stays text. Each sequence has its own
+// parser. Not thread safe.
 #ifndef CORE_TEXT_REGION_PARSER_H_
 #define CORE_TEXT_REGION_PARSER_H_
 
@@ -51,7 +52,8 @@ class RegionParser {
 
   // The objects that are complete, in order; only grows.
   const std::vector<ParsedObject>& objects() const { return objects_; }
-  // Malformed, inverted or empty, cut off, without required codes, or exactly repeated.
+  // Counts objects that were malformed, inverted, empty, cut off, exactly repeated, or without
+  // required codes.
   int num_dropped() const { return num_dropped_; }
 
  private:

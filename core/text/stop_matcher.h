@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks for stop sequences in text that comes in pieces, and holds back whatever may still become
-// one, so that no part of a stop sequence ever leaves. The match that is complete first wins; of
-// those complete at the same byte, the longest. The result does not depend on how the text is cut.
-// One per sequence; not thread safe.
+// Looks for stop sequences in text that comes in pieces. It holds back text that may still become a
+// stop sequence, so that no part of one is ever sent. The match that is complete first wins; among
+// matches that end at the same byte, the longest wins. The result does not depend on how the text
+// is cut into pieces. Each sequence has its own matcher. Not thread safe.
 #ifndef CORE_TEXT_STOP_MATCHER_H_
 #define CORE_TEXT_STOP_MATCHER_H_
 
@@ -18,18 +18,18 @@ class StopMatcher {
   // Empty stop sequences are ignored.
   explicit StopMatcher(std::vector<std::string> stops);
 
-  // Returns text that is safe to send. After a match: nothing, whatever comes.
+  // Returns the text that is safe to send; after a match always an empty string.
   std::string Append(std::string_view text);
-  // Ends the text: returns what was held back. After a match: nothing.
+  // Ends the text and returns what was held back; after a match an empty string.
   std::string Flush();
 
-  // The stop sequence that was found.
+  // Returns the stop sequence that was found.
   const std::optional<std::string>& matched() const { return matched_; }
 
  private:
-  // The longest stop sequence that `text` ends with; null if none.
+  // Returns the longest stop sequence that `text` ends with, or null.
   const std::string* EndsWithStop(std::string_view text) const;
-  // Bytes at the end of `pending_` that are the beginning of a stop sequence.
+  // Returns how many bytes at the end of `pending_` are the beginning of a stop sequence.
   std::size_t NumHeldBack() const;
 
   const std::vector<std::string> stops_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text to token ids and back, by the bundle's tokenizer.model. Its source file is the only one that
-// sees sentencepiece. Immutable after Load(), so thread safe.
+// Turns text into token ids and back with the bundle's tokenizer.model. Its source file is the only
+// one that sees sentencepiece. Immutable after Load(), so thread safe.
 //
 // Text of clients must not become control tokens. sentencepiece itself never matches control pieces
 // (<bos>, <eos>, <pad>) in text, but user-defined ones (<loc0000>, <seg000>, <unused0>,
@@ -26,7 +26,7 @@ namespace paligemma {
 
 class Tokenizer {
  public:
-  // Loads `path` and checks it against the manifest's ids (semantics 3.1): the error is one line.
+  // Loads `path` and checks it against the manifest's ids (semantics 3.1). An error is one line.
   static StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path, const TokenSpec& spec);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
@@ -41,10 +41,10 @@ class Tokenizer {
   StatusOr<std::vector<TokenId>> EncodeWithLocations(std::string_view text,
                                                      std::span<const TextRange> trusted = {}) const;
 
-  // The bytes that a token stands for: a piece with spaces for its U+2581, one byte for a byte
-  // piece, nothing for control pieces and ids outside of the vocabulary.
+  // Returns the bytes of a token: the piece with spaces for its U+2581, one byte for a byte piece,
+  // and nothing for control pieces and ids outside of the vocabulary.
   std::string_view TokenBytes(TokenId token) const;
-  // The text of a whole sequence; bytes that are no UTF-8 become U+FFFD.
+  // Returns the text of a whole sequence, with U+FFFD for bytes that are not UTF-8.
   std::string Decode(std::span<const TokenId> tokens) const;
 
   const TokenSpec& spec() const { return spec_; }
