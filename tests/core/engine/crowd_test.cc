@@ -70,7 +70,7 @@ TEST_P(CrowdTest, EveryRequestEndsOnceWithTheRightAnswerOrTheRightCode) {
   options.admission.max_queued = 24;
   options.scheduler.max_running = 8;
   options.scheduler.max_batch_tokens = 128;
-  options.scheduler.max_batch_delay = std::chrono::microseconds(200);
+  options.scheduler.max_batch_delay = std::chrono::milliseconds(1);
   Dispatcher dispatcher(options);
   dispatcher.Start({std::make_unique<FakeModelRunner>(
                         FakeModelRunner::Options{.depth = GetParam(), .num_blocks = 40}),

@@ -40,7 +40,7 @@ class DispatcherTest : public ::testing::Test {
  protected:
   DispatcherTest() {
     options_.num_preprocess_threads = 2;
-    options_.scheduler.max_batch_delay = Duration::zero();
+    options_.scheduler.max_batch_delay = std::chrono::milliseconds(0);
   }
 
   // Makes and starts the dispatcher under test.

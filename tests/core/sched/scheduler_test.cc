@@ -22,7 +22,7 @@ constexpr TokenId kWord = 9;  // never EOS
 
 class SchedulerTest : public ::testing::Test {
  protected:
-  SchedulerTest() { options_.max_batch_delay = Duration::zero(); }
+  SchedulerTest() { options_.max_batch_delay = milliseconds(0); }
 
   void Make(int num_blocks = 64) {
     kv_ = std::make_unique<KvCacheManager>(num_blocks, kBlockSize);
