@@ -12,10 +12,11 @@ namespace {
 
 HostOptions Derived(HostOptions options, const Manifest& manifest) {
   if (options.num_threads <= 0) {
-    options.num_threads = GrantedCpus(ReadCgroupLimits(),
-                                      static_cast<int>(std::thread::hardware_concurrency()));
+    options.num_threads =
+        GrantedCpus(ReadCgroupLimits(), static_cast<int>(std::thread::hardware_concurrency()));
   }
   DispatcherOptions& dispatcher = options.dispatcher;
+  // One more thread takes small pictures alone.
   dispatcher.num_preprocess_threads = std::clamp(options.num_threads / 2, 1, 8) + 1;
   dispatcher.num_postprocess_threads = std::clamp(options.num_threads / 2, 1, 4);
   AdmissionOptions& admission = dispatcher.admission;

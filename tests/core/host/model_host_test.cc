@@ -76,7 +76,8 @@ TEST_F(ModelHostTest, DerivesWhatIsNotSet) {
   set.dispatcher.scheduler.max_running = 5;
   const ModelHost host(kDirectory, TestManifest(), set, nullptr);
   EXPECT_EQ(host.name(), "models/other");
-  EXPECT_EQ(host.options().dispatcher.num_preprocess_threads, 3);
+  EXPECT_EQ(host.options().dispatcher.num_preprocess_threads,
+            3 + 1);  // and that for small pictures
   EXPECT_EQ(host.options().dispatcher.admission.max_queued_tokens, 17);
   EXPECT_EQ(host.options().runner.kv_cache_bytes, 3 << 20);
   EXPECT_EQ(host.options().runner.max_sequences, 5);
