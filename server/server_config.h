@@ -85,7 +85,9 @@ void ForEachSetting(Config& config, Visitor&& visit) {
         config.host.dispatcher.scheduler.max_vision_batch);
   visit(S{"max-batch-delay", "DURATION", "longest wait for more images to batch"},
         config.host.dispatcher.scheduler.max_batch_delay);
-  visit(S{"max-queued", "N", "requests that wait; more are refused with SERVER_OVERLOADED"},
+  visit(S{"max-queued", "N",
+          "requests that wait; more are refused with SERVER_OVERLOADED (PRIORITY_LOW a quarter "
+          "earlier, PRIORITY_HIGH a quarter later)"},
         config.host.dispatcher.admission.max_queued);
   visit(S{"max-queued-tokens", "N",
           "prompt tokens that wait, pictures included; 0: max-queued prompts with one picture"},

@@ -16,7 +16,9 @@
 namespace paligemma {
 
 struct AdmissionOptions {
-  // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED.
+  // Requests between Submit and their first token; more are refused with SERVER_OVERLOADED. This
+  // and the next two limits hold for normal requests: low ones get a quarter less, high ones a
+  // quarter more.
   int max_queued = 256;
   // The same in estimated prefill tokens, and in bytes of images and text. 0: no bound. A request
   // that waits alone is never refused by these two.

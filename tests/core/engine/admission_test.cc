@@ -77,6 +77,19 @@ TEST_F(AdmissionTest, AFullQueueRefusesUntilSomebodyLeaves) {
   EXPECT_TRUE(Join(&book, request).ok());
 }
 
+TEST_F(AdmissionTest, AFloodRefusesLowRequestsFirstAndHighOnesLast) {
+  options_.max_queued = 8;
+  Admission book(options_, &load_);
+  const auto fill = [&](Priority priority) {
+    while (Join(&book, Ask(1, priority)).ok()) continue;
+    return book.num_queued();
+  };
+  EXPECT_EQ(fill(Priority::kLow), 6);
+  EXPECT_EQ(fill(Priority::kNormal), 8);
+  EXPECT_EQ(fill(Priority::kHigh), 10);
+  EXPECT_EQ(Join(&book, Ask(1, Priority::kHigh)).reason(), Reason::kServerOverloaded);
+}
+
 TEST_F(AdmissionTest, TokensAndBytesAreBoundedButForARequestThatWaitsAlone) {
   for (const bool tokens : {true, false}) {
     options_.max_queued_tokens = tokens ? 100 : 0;
