@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from manifests import DEPLOY, ROOT, objects, one
 
 SOURCE = (ROOT / "core/metrics/metrics.cc").read_text()
@@ -93,3 +94,11 @@ def test_the_dashboard_is_whole() -> None:
     for panel in panels():
         assert panel["title"] and panel["datasource"]["uid"] == "${datasource}"
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+
+
+def test_every_alert_is_tested_below_above_and_resolved() -> None:
+    """promtool runs the cases (scripts/deploy-check); none of the alerts may lack one."""
+    cases = [case["name"] for case in yaml.safe_load((ROOT / "tests/deploy/alerts_test.yaml").read_text())["tests"]]
+    for rule in ALERTS:
+        assert f"{rule['alert']} stays quiet just below its threshold" in cases
+        assert f"{rule['alert']} fires just above its threshold and resolves" in cases
