@@ -102,3 +102,16 @@ def test_every_alert_is_tested_below_above_and_resolved() -> None:
     for rule in ALERTS:
         assert f"{rule['alert']} stays quiet just below its threshold" in cases
         assert f"{rule['alert']} fires just above its threshold and resolves" in cases
+
+
+def test_inhibit_rules_name_alerts_and_labels_that_both_sides_have() -> None:
+    """Alertmanager treats a label that both alerts lack as equal, which would silence other namespaces."""
+    by_name = {rule["alert"]: rule["expr"] for rule in ALERTS}
+    for rule in yaml.safe_load((DEPLOY / "alertmanager.yaml").read_text())["inhibit_rules"]:
+        (source,), (target,) = rule["source_matchers"], rule["target_matchers"]
+        names = [name for text in (source, target) for name in re.findall(r"PaliGemma\w+", text)]
+        assert set(names) <= set(by_name) and len(names) == len(set(names)), "no alert silences itself"
+        for name in names:
+            for label in rule["equal"]:
+                grouped = re.search(r"\bby \(([^)]*)\)", by_name[name])
+                assert grouped is None or label in grouped[1], f"{name} has no label {label}"
