@@ -18,8 +18,8 @@
 #include "client/client.h"
 #include "core/base/mutex.h"
 #include "core/host/load_model.h"
-#include "server/grpc_server.h"
 #include "server/life/log.h"
+#include "server/services/grpc_server.h"
 
 namespace paligemma::bench {
 namespace {

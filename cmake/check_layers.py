@@ -32,9 +32,23 @@ LAYERS: dict[str, set[str]] = {
     },
     "client": {"core/base", "core/bundle", "core/request", "core/vision"},
 }
-LAYERS["server/http"] = {"core/base"}
-LAYERS["server"] = {
-    "core/base", "core/bundle", "core/request", "core/vision", "core/metrics", "core/model", "core/host", "server/http",
+LAYERS |= {
+    "server/http": {"core/base"},
+    "server/rpc": {"core/base"},
+    "server/config": {"core/base", "core/host"},
+    "server/life": {"core/base", "core/request", "server/config"},
+    "server/api": {"core/base", "core/bundle", "core/request", "core/vision", "core/host"},
+    "server/access": {
+        "core/base", "core/request", "core/metrics", "server/rpc", "server/config", "server/life", "server/api",
+    },
+    "server/services": {
+        "core/base", "core/bundle", "core/request", "core/host", "server/rpc", "server/config", "server/life",
+        "server/api", "server/access",
+    },
+    "server": {
+        "core/base", "core/bundle", "core/request", "core/metrics", "core/model", "core/host", "server/http",
+        "server/config", "server/life", "server/api", "server/access", "server/services",
+    },
 }
 
 # core/model's interface is all that the layers above it see of it.

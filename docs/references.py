@@ -151,7 +151,7 @@ def default_of(kind: str, name: str, text: str) -> str:
 
 # Where the structs of options stand that the configuration holds.
 OPTIONS = {
-    "ServerConfig": "server/server_config.h",
+    "ServerConfig": "server/config/server_config.h",
     "HostOptions": "core/host/host_options.h",
     "DispatcherOptions": "core/engine/dispatcher.h",
     "AdmissionOptions": "core/engine/admission.h",
@@ -210,8 +210,8 @@ def allowed_values(source: str) -> dict[str, str]:
 
 def settings() -> list[Setting]:
     """All settings, in the order of the visitor."""
-    header = read("server/server_config.h")
-    allowed = allowed_values(read("server/server_config.cc"))
+    header = read("server/config/server_config.h")
+    allowed = allowed_values(read("server/config/server_config.cc"))
     found = []
     for _, arguments in calls(header, "visit"):
         if not arguments[0].startswith("S{"):

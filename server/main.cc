@@ -18,11 +18,11 @@
 #include "core/base/heap.h"
 #include "core/bundle/manifest.h"
 #include "core/model/device.h"
-#include "server/auth_tokens.h"
-#include "server/config_loader.h"
+#include "server/access/auth_tokens.h"
+#include "server/config/config_loader.h"
 #include "server/life/log.h"
+#include "server/life/tls_files.h"
 #include "server/serving.h"
-#include "server/tls_files.h"
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include "core/base/build_info.h"
 #include "core/host/load_model.h"
 #include "server/life/log.h"
-#include "server/tls_files.h"
+#include "server/life/tls_files.h"
 
 namespace paligemma {
 namespace {

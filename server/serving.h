@@ -14,11 +14,11 @@
 #include "core/host/model_host.h"
 #include "core/metrics/metrics.h"
 #include "core/model/device.h"
-#include "server/grpc_server.h"
-#include "server/heap_trimmer.h"
+#include "server/api/served_model.h"
 #include "server/http/management_server.h"
-#include "server/served_model.h"
-#include "server/watchdog.h"
+#include "server/life/heap_trimmer.h"
+#include "server/life/watchdog.h"
+#include "server/services/grpc_server.h"
 
 namespace paligemma {
 

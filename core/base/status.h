@@ -2,7 +2,7 @@
 // Status says how an operation ended, with gRPC's codes. StatusOr<T> holds a value or an error.
 //
 // Core has a Status of its own because it knows neither gRPC nor Abseil. The server maps it to
-// google.rpc.Status in one place (server/status_mapping.h). A Status that will reach a client
+// google.rpc.Status in one place (server/api/status_mapping.h). A Status that will reach a client
 // carries a Reason of the public API and the metadata that the reason asks for
 // (proto/paligemma/v1/error_reason.proto).
 #ifndef CORE_BASE_STATUS_H_

@@ -37,5 +37,5 @@ def seconds(duration: str) -> int:
 
 
 def config_keys(source: str) -> set[str]:
-    """The settings that server/server_config.h lists."""
+    """The settings that server/config/server_config.h lists."""
     return set(re.findall(r'S\{"([a-z0-9-]+)"', source))

@@ -14,9 +14,9 @@ DEPLOYMENT = one(BASE, "Deployment")
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 SERVER = POD["containers"][0]
 CONFIG = server_config((DEPLOY / "base/config.json").read_text())
-SETTINGS = config_keys((ROOT / "server/server_config.h").read_text())
-GRPC_SERVER = (ROOT / "server/grpc_server.cc").read_text()
-GRPC_SERVER_HEADER = (ROOT / "server/grpc_server.h").read_text()
+SETTINGS = config_keys((ROOT / "server/config/server_config.h").read_text())
+GRPC_SERVER = (ROOT / "server/services/grpc_server.cc").read_text()
+GRPC_SERVER_HEADER = (ROOT / "server/services/grpc_server.h").read_text()
 LABELS = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 

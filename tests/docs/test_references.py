@@ -70,7 +70,7 @@ def test_reasons_of_the_source_are_all_documented() -> None:
 
 def test_every_key_of_the_access_log_is_documented() -> None:
     page = references.read("docs/metrics.md")
-    keys = set(re.findall(r'json\["(\w+)"\]', references.read("server/access_log.cc")))
+    keys = set(re.findall(r'json\["(\w+)"\]', references.read("server/access/access_log.cc")))
     assert keys, "access_log.cc writes its keys in another form"
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 

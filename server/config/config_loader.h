@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where settings come from: flags, over the environment (PALIGEMMA_<FLAG>), over the config file
+// (--config=FILE, JSON with comments), over the defaults.
+#ifndef SERVER_CONFIG_CONFIG_LOADER_H_
+#define SERVER_CONFIG_CONFIG_LOADER_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/config/server_config.h"
+
+namespace paligemma {
+
+struct LoadedConfig {
+  ServerConfig config;
+  std::vector<std::string> problems;  // all of them; empty: the config can be used
+  std::vector<std::string> notes;     // to be logged: PALIGEMMA_* variables that mean nothing here
+};
+
+// `arguments`: without the program's name. `environment`: all variables, name and value; those
+// without the prefix are ignored.
+LoadedConfig LoadConfig(const std::vector<std::string>& arguments,
+                        const std::vector<std::pair<std::string, std::string>>& environment);
+
+// This process's variables.
+std::vector<std::pair<std::string, std::string>> ProcessEnvironment();
+
+// What --help prints.
+std::string HelpText();
+
+}  // namespace paligemma
+
+#endif  // SERVER_CONFIG_CONFIG_LOADER_H_

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the server can do for a client now.
+#ifndef SERVER_LIFE_LIFECYCLE_H_
+#define SERVER_LIFE_LIFECYCLE_H_
+
+#include <atomic>
+
+#include "core/base/status.h"
+#include "server/api/status_mapping.h"
+
+namespace paligemma {
+
+// In the order in which a server goes through them.
+enum class Phase {
+  kLoading,   // ports are bound, the model is not there
+  kReady,     // serves
+  kLeaving,   // probes say no, calls are still taken
+  kDraining,  // new calls are refused, old ones finish
+};
+
+// Thread safe.
+class Lifecycle {
+ public:
+  Phase phase() const { return phase_.load(std::memory_order_acquire); }
+
+  // Goes on to `phase`, never back: a model that is loaded too late makes no draining server ready.
+  void Advance(Phase phase) {
+    Phase now = phase_.load();
+    while (now < phase && !phase_.compare_exchange_weak(now, phase)) {
+    }
+  }
+
+  // Whether a step of the engine is overdue. In any phase, and it may pass.
+  void SetStalled(bool stalled) { stalled_.store(stalled, std::memory_order_release); }
+
+  bool live() const { return !stalled_.load(std::memory_order_acquire); }
+  bool ready() const { return live() && phase() == Phase::kReady; }
+
+  // OK, or why a new call cannot be taken.
+  Status Admit() const {
+    if (!live()) return DrainingError();  // to be restarted: for a client that is the same
+    switch (phase()) {
+      case Phase::kLoading:
+        return ModelLoadingError();
+      case Phase::kDraining:
+        return DrainingError();
+      case Phase::kReady:
+      case Phase::kLeaving:
+        break;
+    }
+    return OkStatus();
+  }
+
+ private:
+  std::atomic<Phase> phase_{Phase::kLoading};
+  std::atomic<bool> stalled_{false};
+};
+
+}  // namespace paligemma
+
+#endif  // SERVER_LIFE_LIFECYCLE_H_

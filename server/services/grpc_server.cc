@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/services/grpc_server.h"
+
+#include <grpc/support/log.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include "server/life/log.h"
+#include "server/life/tls_credentials.h"
+#include "server/rpc/message.h"
+
+namespace paligemma {
+namespace {
+
+constexpr int kNumThreads = 2;
+constexpr std::int64_t kReceivedAtOnce = 8;  // messages of the largest size
+constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
+
+// gRPC's own lines, so that standard error holds one log. What it calls an error is a client's, as
+// a handshake that fails.
+void LogLibraryLine(gpr_log_func_args* args) { LogWarning(std::string("gRPC: ") + args->message); }
+
+// Once initialized, which linking alone may do, reflection comes with every builder.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
+
+void SetChannelArguments(std::int64_t receive_limit, grpc::ServerBuilder* builder) {
+  // gRPC takes a message in before it looks at its size: this bounds what it takes in over all
+  // calls, by slowing connections down and then by closing some.
+  grpc::ResourceQuota quota;
+  quota.Resize(static_cast<size_t>(kReceivedAtOnce * receive_limit));
+  builder->SetResourceQuota(quota);
+  builder->SetMaxReceiveMessageSize(
+      static_cast<int>(std::min<std::int64_t>(receive_limit, INT32_MAX)));
+  builder->SetMaxSendMessageSize(-1);  // bounded by max_response_bytes
+  // gRPC inflates a message before it looks at its size; rpc::ParseMessage knows a bound.
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  // Else two servers share a port without a word.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
+  // What is between our limit and this one hears our reason.
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 4 * kMaxCallMetadata);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 900'000);
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(const ServiceDependencies& dependencies)
+    : paligemma_(dependencies, &registry_),
+      models_(dependencies, &registry_),
+      unknown_(dependencies, &registry_) {}
+
+StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServiceDependencies& dependencies) {
+  const ServerConfig& config = *dependencies.config;
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
+  if (!config.tls_cert.empty()) {
+    PG_ASSIGN_OR_RETURN(credentials, MakeTlsCredentials(config));
+  }
+  grpc::EnableDefaultHealthCheckService(true);
+  rpc::TakeProtobufLog();
+  gpr_set_log_function(LogLibraryLine);
+  std::unique_ptr<GrpcServer> self(new GrpcServer(dependencies));
+  self->credentials_ = credentials;
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  SetChannelArguments(dependencies.ReceiveLimit(), &builder);
+  if (!config.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+  builder.AddListeningPort(config.listen, std::move(credentials), &self->port_);
+  builder.RegisterService(self->paligemma_.service());
+  builder.RegisterService(self->models_.service());
+  builder.RegisterAsyncGenericService(self->unknown_.service());
+  self->threads_ =
+      std::make_unique<rpc::CompletionThreads>(&builder, kNumThreads, dependencies.heartbeats);
+  self->server_ = builder.BuildAndStart();
+  if (self->server_ == nullptr || self->port_ == 0) {
+    return Status(StatusCode::kUnavailable,
+                  "--listen: cannot listen on " + config.listen + "; is the port taken?");
+  }
+  self->SetHealth(dependencies.lifecycle->ready(), dependencies.lifecycle->live());
+  self->paligemma_.Start(self->threads_->queues());
+  self->models_.Start(self->threads_->queues());
+  self->unknown_.Start(self->threads_->queues());
+  self->threads_->Start();
+  return self;
+}
+
+GrpcServer::~GrpcServer() {
+  if (server_ != nullptr) {
+    if (!shutdown_thread_.joinable()) Shutdown(std::chrono::milliseconds(0));
+    shutdown_thread_.join();
+  }
+  threads_.reset();
+}
+
+void GrpcServer::SetHealth(bool serving, bool live) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  for (const char* name : {"", kServiceName, "readiness"}) {
+    health->SetServingStatus(name, serving);
+  }
+  health->SetServingStatus("liveness", live);
+}
+
+bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
+  shutdown_thread_ = std::thread(
+      [this, deadline = std::chrono::system_clock::now() + patience] { RunShutdown(deadline); });
+  const auto last = std::chrono::steady_clock::now() + patience + kCancelGrace;
+  MutexLock lock(&mutex_);
+  while (!calls_ended_) {
+    if (!changed_.WaitUntil(&mutex_, last)) break;
+  }
+  return calls_ended_ && ended_in_time_;
+}
+
+void GrpcServer::RunShutdown(std::chrono::system_clock::time_point deadline) {
+  // Waits for the calls: one that nobody waited for would end as a bare CANCELLED. Cancels them
+  // after the deadline; each ends once the engine has let go of it.
+  server_->Shutdown(deadline);
+  const bool in_time = std::chrono::system_clock::now() < deadline;
+  registry_.StopArming();
+  registry_.WaitForNone();
+  MutexLock lock(&mutex_);
+  calls_ended_ = true;
+  ended_in_time_ = in_time;
+  changed_.NotifyAll();
+}
+
+}  // namespace paligemma
