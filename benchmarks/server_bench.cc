@@ -108,7 +108,7 @@ class ServedHost {
 };
 
 // One answered request.
-struct Answer {
+struct Reply {
   double first_token = 0;  // seconds
   int tokens = 0;
 };
@@ -122,16 +122,16 @@ struct Load {
 class Waiter : public ResponseSink {
  public:
   explicit Waiter(TimePoint sent) : sent_(sent) {}
-  void OnDelta(RequestDelta) override {
+  void OnDelta(AnswerDelta) override {
     if (answer_.first_token == 0) answer_.first_token = Seconds(Now() - sent_);
   }
-  void OnDone(Status status, RequestResult result) override {
+  void OnDone(Status status, Answer result) override {
     MutexLock lock(&mutex_);
     answer_.tokens = status.ok() ? result.usage.output_tokens : 0;
     done_ = true;
     changed_.NotifyAll();
   }
-  Answer Wait() {
+  Reply Wait() {
     MutexLock lock(&mutex_);
     while (!done_) changed_.Wait(&mutex_);
     return answer_;
@@ -139,13 +139,13 @@ class Waiter : public ResponseSink {
 
  private:
   const TimePoint sent_;
-  Answer answer_;
+  Reply answer_;
   Mutex mutex_;
   CondVar changed_;
   bool done_ PG_GUARDED_BY(mutex_) = false;
 };
 
-Answer AskEngine(ModelHost* host, const Question& question) {
+Reply AskEngine(ModelHost* host, const Question& question) {
   Request request;
   request.images.emplace_back().encoded = question.picture;
   request.text = question.prompt;
@@ -154,10 +154,10 @@ Answer AskEngine(ModelHost* host, const Question& question) {
   request.use_cache = false;
   request.arrival = Now();
   const auto sink = std::make_shared<Waiter>(request.arrival);
-  return host->Submit(std::move(request), sink).ok() ? sink->Wait() : Answer();
+  return host->Submit(std::move(request), sink).ok() ? sink->Wait() : Reply();
 }
 
-Answer AskServer(client::Client* client, const Question& question) {
+Reply AskServer(client::Client* client, const Question& question) {
   v1::TaskRequest request;
   v1::GenerateRequest& generate = *request.mutable_generate();
   generate.add_images()->set_content(question.picture);
@@ -165,7 +165,7 @@ Answer AskServer(client::Client* client, const Question& question) {
   generate.mutable_generation_config()->set_max_output_tokens(question.tokens);
   generate.mutable_generation_config()->set_ignore_eos(true);
   generate.mutable_options()->set_cache_policy(v1::CACHE_POLICY_BYPASS);
-  Answer answer;
+  Reply answer;
   const TimePoint sent = Now();
   const auto response = client->Stream(request, [&](const v1::StreamGenerateResponse&) {
     if (answer.first_token == 0) answer.first_token = Seconds(Now() - sent);
@@ -191,7 +191,7 @@ Load Run(const ServedHost& served, int streams, int requests, const Ask& ask) {
     for (int stream = 0; stream < streams; ++stream) {
       clients.emplace_back([&] {
         for (int i = 0; i < requests; ++i) {
-          const Answer answer = ask();
+          const Reply answer = ask();
           MutexLock lock(&mutex);
           load.first_tokens.push_back(answer.first_token);
           load.tokens += answer.tokens;

@@ -7,13 +7,13 @@
 
 namespace paligemma {
 
-void AnswerSender::Send(RequestDelta delta) { Push(std::move(delta), std::nullopt); }
+void AnswerSender::Send(AnswerDelta delta) { Push(std::move(delta), std::nullopt); }
 
-void AnswerSender::End(Status status, RequestResult result) {
+void AnswerSender::End(Status status, Answer result) {
   Push(std::nullopt, Ending{std::move(status), std::move(result)});
 }
 
-void AnswerSender::Push(std::optional<RequestDelta> delta, std::optional<Ending> ending) {
+void AnswerSender::Push(std::optional<AnswerDelta> delta, std::optional<Ending> ending) {
   {
     MutexLock lock(&mutex_);
     if (delta.has_value()) deltas_.push_back(*std::move(delta));
@@ -25,7 +25,7 @@ void AnswerSender::Push(std::optional<RequestDelta> delta, std::optional<Ending>
 
 bool AnswerSender::RunTurn() {
   for (;;) {
-    std::optional<RequestDelta> delta;
+    std::optional<AnswerDelta> delta;
     bool sequences_ended = false;
     {
       MutexLock lock(&mutex_);
@@ -58,7 +58,7 @@ bool AnswerSender::RunTurn() {
   }
 }
 
-bool AnswerSender::SendNow(RequestDelta delta) {
+bool AnswerSender::SendNow(AnswerDelta delta) {
   const bool lacks_mask = !delta.objects.empty() && MaskMaker::Lacks(delta.objects.front());
   if (lacks_mask) {
     Status status = masks_.Charge(delta.objects);
@@ -72,10 +72,10 @@ bool AnswerSender::SendNow(RequestDelta delta) {
   return lacks_mask;
 }
 
-bool AnswerSender::RenderNext(const RequestResult& result) {
+bool AnswerSender::RenderNext(const Answer& result) {
   if (!std::exchange(charged_, true)) {
-    for (const SequenceResult& sequence : result.sequences) {
-      for (const Object& object : sequence.objects) {
+    for (const Candidate& candidate : result.candidates) {
+      for (const Object& object : candidate.objects) {
         if (MaskMaker::Lacks(object)) unrendered_.push_back(object);
       }
     }

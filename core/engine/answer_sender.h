@@ -39,29 +39,29 @@ class AnswerSender final : public PostprocessPool::Lane,
       : options_(std::move(options)), masks_(std::move(masks)) {}
 
   // Sends the delta once the masks of its objects, one at most, are rendered.
-  void Send(RequestDelta delta) PG_LOCKS_EXCLUDED(mutex_);
+  void Send(AnswerDelta delta) PG_LOCKS_EXCLUDED(mutex_);
 
   // Ends the request once everything before is sent, and at once when `status` is an error. Masks
   // that the result lacks are rendered first: none of them if all together are above the limit.
   // Once; nothing may follow.
-  void End(Status status, RequestResult result) PG_LOCKS_EXCLUDED(mutex_);
+  void End(Status status, Answer result) PG_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Ending {
     Status status;
-    RequestResult result;
+    Answer result;
   };
 
   bool RunTurn() override PG_LOCKS_EXCLUDED(mutex_);
   // Each returns true if a turn's work is done.
-  bool SendNow(RequestDelta delta);
-  bool RenderNext(const RequestResult& result);
+  bool SendNow(AnswerDelta delta);
+  bool RenderNext(const Answer& result);
   void EndNow(Ending ending);
 
   // Renders one mask, and books the time.
   Status Render(const Object& object);
   void Fail(Status status);
-  void Push(std::optional<RequestDelta> delta, std::optional<Ending> ending)
+  void Push(std::optional<AnswerDelta> delta, std::optional<Ending> ending)
       PG_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;
@@ -75,7 +75,7 @@ class AnswerSender final : public PostprocessPool::Lane,
   std::size_t num_rendered_ = 0;    // of these
 
   Mutex mutex_;
-  std::deque<RequestDelta> deltas_ PG_GUARDED_BY(mutex_);
+  std::deque<AnswerDelta> deltas_ PG_GUARDED_BY(mutex_);
   std::optional<Ending> ending_ PG_GUARDED_BY(mutex_);
   bool scheduled_ PG_GUARDED_BY(mutex_) = false;  // the pool has it, or runs it
 };

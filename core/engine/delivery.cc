@@ -12,9 +12,9 @@
 namespace paligemma {
 namespace {
 
-bool LacksMask(const RequestResult& result) {
-  for (const SequenceResult& sequence : result.sequences) {
-    for (const Object& object : sequence.objects) {
+bool LacksMask(const Answer& result) {
+  for (const Candidate& candidate : result.candidates) {
+    for (const Object& object : candidate.objects) {
       if (MaskMaker::Lacks(object)) return true;
     }
   }
@@ -44,7 +44,7 @@ Delivery::~Delivery() {
 void Delivery::Begin(DeliveryRequest request) { Push(std::move(request)); }
 
 void Delivery::Reject(RequestId id, std::shared_ptr<ResponseSink> sink, Status status,
-                      RequestResult result) {
+                      Answer result) {
   Push(Rejection{id, std::move(sink), std::move(status), std::move(result)});
 }
 
@@ -94,7 +94,7 @@ void Delivery::Handle(DeliveryRequest request) {
     Output& output = live->outputs[i];
     output.sequence = live->request.outputs[i].sequence;
     output.reader = std::move(live->request.outputs[i].reader);
-    output.result = &live->request.result.sequences[i];
+    output.result = &live->request.result.candidates[i];
     output.delta.prompt_index = output.result->prompt_index;
     output.delta.candidate_index = output.result->candidate_index;
     routes_[output.sequence] = {live.get(), &output};
@@ -142,7 +142,7 @@ void Delivery::BookToken(Live* live, const StepEvent& event, TimePoint when) {
   live->last_token = when;
   if (std::exchange(live->has_token, true)) return;
   live->first_token = when;
-  RequestResult& result = live->request.result;
+  Answer& result = live->request.result;
   result.timing.first_token = when - live->request.arrival;
   result.timing.queue = std::max(
       Duration::zero(), event.scheduled - live->request.arrival - result.timing.preprocess);
@@ -156,41 +156,41 @@ void Delivery::BookToken(Live* live, const StepEvent& event, TimePoint when) {
 }
 
 void Delivery::AddToken(Live* live, Output* output, StepEvent* event) {
-  SequenceResult& sequence = *output->result;
-  ++sequence.num_generated;
-  if (live->request.logprobs) sequence.sum_logprob += event->output.logprob;
+  Candidate& candidate = *output->result;
+  ++candidate.num_generated;
+  if (live->request.logprobs) candidate.sum_logprob += event->output.logprob;
   const bool is_eos = event->finished && event->finish == FinishReason::kStop;
   if (is_eos) return;
   Take(live, output,
        output->reader->Append(
            {event->output.token, event->output.logprob, std::move(event->output.top)}));
-  if (output->closed && !event->finished) hooks_.finish(output->sequence, sequence.finish);
+  if (output->closed && !event->finished) hooks_.finish(output->sequence, candidate.finish);
 }
 
 // Adds what was read to the sequence's result and to this round's delta.
 void Delivery::Take(Live* live, Output* output, AnswerEvent event) {
-  SequenceResult& sequence = *output->result;
-  sequence.text += event.text;
+  Candidate& candidate = *output->result;
+  candidate.text += event.text;
   output->delta.text += event.text;
   for (TokenLogprob& token : event.tokens) {
-    sequence.tokens.push_back(token.token);
+    candidate.tokens.push_back(token.token);
     output->delta.tokens.push_back(token.token);
     if (!live->request.logprobs) continue;
-    sequence.logprobs.push_back(token);
+    candidate.logprobs.push_back(token);
     output->delta.logprobs.push_back(std::move(token));
   }
-  const bool sends_objects = live->request.streams_objects && sequence.prompt_index == 0;
+  const bool sends_objects = live->request.streams_objects && candidate.prompt_index == 0;
   if (sends_objects) {
     output->delta.objects.insert(output->delta.objects.end(), event.objects.begin(),
                                  event.objects.end());
   }
-  std::move(event.objects.begin(), event.objects.end(), std::back_inserter(sequence.objects));
-  sequence.num_dropped_objects = output->reader->num_dropped_objects();
+  std::move(event.objects.begin(), event.objects.end(), std::back_inserter(candidate.objects));
+  candidate.num_dropped_objects = output->reader->num_dropped_objects();
   live->dirty = true;
   if (event.finish == FinishReason::kNone) return;
   output->closed = true;
-  sequence.finish = event.finish;
-  sequence.matched_stop = std::move(event.matched_stop);
+  candidate.finish = event.finish;
+  candidate.matched_stop = std::move(event.matched_stop);
 }
 
 void Delivery::EndOutput(Live* live, Output* output, const StepEvent& event) {
@@ -223,16 +223,16 @@ void Delivery::CancelOpen(const Live& live) {
 void Delivery::SendDeltas(Live* live) {
   live->dirty = false;
   for (Output& output : live->outputs) {
-    RequestDelta& delta = output.delta;
+    AnswerDelta& delta = output.delta;
     if (delta.text.empty() && delta.tokens.empty() && delta.objects.empty()) continue;
-    RequestDelta next;
+    AnswerDelta next;
     next.prompt_index = delta.prompt_index;
     next.candidate_index = delta.candidate_index;
     Send(live, std::exchange(delta, std::move(next)));
   }
 }
 
-void Delivery::Send(Live* live, RequestDelta delta) {
+void Delivery::Send(Live* live, AnswerDelta delta) {
   const bool lacks_mask =
       std::any_of(delta.objects.begin(), delta.objects.end(), &MaskMaker::Lacks);
   if (!lacks_mask && live->sender == nullptr) {
@@ -241,11 +241,11 @@ void Delivery::Send(Live* live, RequestDelta delta) {
   }
   // Text first, then one object at a time: each leaves as soon as its mask is rendered.
   std::vector<Object> objects = std::exchange(delta.objects, {});
-  const RequestDelta place{delta.prompt_index, delta.candidate_index, {}, {}, {}, {}};
+  const AnswerDelta place{delta.prompt_index, delta.candidate_index, {}, {}, {}, {}};
   AnswerSender* const sender = SenderOf(live);
   if (!delta.text.empty() || !delta.tokens.empty()) sender->Send(std::move(delta));
   for (Object& object : objects) {
-    RequestDelta own = place;
+    AnswerDelta own = place;
     own.objects.push_back(std::move(object));
     sender->Send(std::move(own));
   }
@@ -254,12 +254,12 @@ void Delivery::Send(Live* live, RequestDelta delta) {
 // Sends the objects that waited for those of earlier prompts.
 void Delivery::SendLateObjects(Live* live) {
   for (const Output& output : live->outputs) {
-    const SequenceResult& sequence = *output.result;
-    if (sequence.prompt_index == 0 || sequence.objects.empty()) continue;
-    RequestDelta delta;
-    delta.prompt_index = sequence.prompt_index;
-    delta.candidate_index = sequence.candidate_index;
-    delta.objects = sequence.objects;
+    const Candidate& candidate = *output.result;
+    if (candidate.prompt_index == 0 || candidate.objects.empty()) continue;
+    AnswerDelta delta;
+    delta.prompt_index = candidate.prompt_index;
+    delta.candidate_index = candidate.candidate_index;
+    delta.objects = candidate.objects;
     Send(live, std::move(delta));
   }
 }
@@ -270,9 +270,9 @@ void Delivery::EndRequest(RequestId id, Status status) {
   live_.erase(it);
   for (const Output& output : live->outputs) routes_.erase(output.sequence);
   if (status.ok() && live->request.streams_objects) SendLateObjects(live.get());
-  RequestResult& result = live->request.result;
-  for (const SequenceResult& sequence : result.sequences) {
-    result.usage.output_tokens += sequence.num_generated;
+  Answer& result = live->request.result;
+  for (const Candidate& candidate : result.candidates) {
+    result.usage.output_tokens += candidate.num_generated;
   }
   RequestTiming& timing = result.timing;
   timing.total = clock_->Now() - live->request.arrival;

@@ -42,10 +42,10 @@ struct DeliveryRequest {
   RequestId id = 0;
   std::shared_ptr<ResponseSink> sink;
   std::shared_ptr<const Cancellation> cancellation;
-  std::vector<Output> outputs;  // as result.sequences
-  // Prompts, images, seed, counts known so far, timing.preprocess; one SequenceResult for each
+  std::vector<Output> outputs;  // as result.candidates
+  // Prompts, images, seed, counts known so far, timing.preprocess; one Candidate for each
   // sequence, with its indices.
-  RequestResult result;
+  Answer result;
   TimePoint arrival{}, deadline = kNoDeadline;
   bool logprobs = false;
   bool streams_objects = false;  // the sink wants each object as it is complete
@@ -81,7 +81,7 @@ class Delivery final : public EventReceiver {
   void Begin(DeliveryRequest request) PG_LOCKS_EXCLUDED(mutex_);
 
   // Ends a request that never reached the engine.
-  void Reject(RequestId id, std::shared_ptr<ResponseSink> sink, Status status, RequestResult result)
+  void Reject(RequestId id, std::shared_ptr<ResponseSink> sink, Status status, Answer result)
       PG_LOCKS_EXCLUDED(mutex_);
 
   void OnEvents(std::vector<StepEvent> events, TimePoint when) override PG_LOCKS_EXCLUDED(mutex_);
@@ -94,7 +94,7 @@ class Delivery final : public EventReceiver {
     RequestId id = 0;
     std::shared_ptr<ResponseSink> sink;
     Status status;
-    RequestResult result;
+    Answer result;
   };
   struct Events {
     std::vector<StepEvent> events;
@@ -109,11 +109,11 @@ class Delivery final : public EventReceiver {
   struct Output {
     SequenceId sequence = kNoSequence;
     std::unique_ptr<AnswerReader> reader;
-    SequenceResult* result = nullptr;  // of the request's result
-    RequestDelta delta;                // of this round
-    bool closed = false;               // no more text: it ended, here or in the engine
-    bool ended = false;                // the engine let go of it
-    bool late = false;                 // its time budget ended before its first token
+    Candidate* result = nullptr;  // of the request's result
+    AnswerDelta delta;            // of this round
+    bool closed = false;          // no more text: it ended, here or in the engine
+    bool ended = false;           // the engine let go of it
+    bool late = false;            // its time budget ended before its first token
   };
   struct Live {
     DeliveryRequest request;
@@ -144,7 +144,7 @@ class Delivery final : public EventReceiver {
   void EndOutput(Live* live, Output* output, const StepEvent& event);
   void CancelOpen(const Live& live);
   void SendDeltas(Live* live);
-  void Send(Live* live, RequestDelta delta);
+  void Send(Live* live, AnswerDelta delta);
   void SendLateObjects(Live* live);
   void EndRequest(RequestId id, Status status);
   AnswerSender* SenderOf(Live* live);

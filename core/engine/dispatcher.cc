@@ -11,7 +11,6 @@
 namespace paligemma {
 namespace {
 
-constexpr std::chrono::milliseconds kRetryLoading{2000};
 // What a preprocessor needs at most.
 constexpr std::int64_t kDecodedBytesPerPixel = 8;
 // How long the end of a drain waits for a step in progress.
@@ -19,8 +18,8 @@ constexpr std::chrono::seconds kAbortGrace{5};
 
 // Returns the result of a request that ended before its first token: it waited, but for its
 // preprocessing.
-RequestResult Unanswered(TimePoint arrival, TimePoint now, Duration preprocess = {}) {
-  RequestResult result;
+Answer Unanswered(TimePoint arrival, TimePoint now, Duration preprocess = {}) {
+  Answer result;
   result.timing.preprocess = preprocess;
   result.timing.total = now - arrival;
   result.timing.queue = std::max(Duration::zero(), result.timing.total - preprocess);
@@ -102,8 +101,7 @@ void Dispatcher::Start(Parts parts) {
 Status Dispatcher::CheckOpen() const {
   if (draining_) return DrainingStatus();
   if (started_) return OkStatus();
-  return Status(StatusCode::kUnavailable, Reason::kModelLoading, "the model is still loading")
-      .WithRetryAfter(kRetryLoading);
+  return LoadingStatus();
 }
 
 StatusOr<RequestId> Dispatcher::Submit(Request request, std::shared_ptr<ResponseSink> sink) {
@@ -251,18 +249,24 @@ Status Dispatcher::Drain(TimePoint deadline) {
   StopAdmission();
   {
     MutexLock lock(&mutex_);
-    while (!live_.empty()) {
-      if (!ended_.WaitUntil(&mutex_, deadline)) break;
-    }
-    if (live_.empty()) return OkStatus();
+    if (AwaitEnds(deadline)) return OkStatus();
   }
   EndAll();
-  const TimePoint last = std::chrono::steady_clock::now() + kAbortGrace;
   MutexLock lock(&mutex_);
-  while (!live_.empty()) {
-    if (!ended_.WaitUntil(&mutex_, last)) break;
-  }
+  AwaitEnds(std::chrono::steady_clock::now() + kAbortGrace);
   return DeadlineStatus("drain");
+}
+
+void Dispatcher::AwaitEnds() {
+  MutexLock lock(&mutex_);
+  AwaitEnds(TimePoint::max());
+}
+
+// Returns true if every request has ended at `deadline`.
+bool Dispatcher::AwaitEnds(TimePoint deadline) {
+  while (!live_.empty() && ended_.WaitUntil(&mutex_, deadline)) {
+  }
+  return live_.empty();
 }
 
 void Dispatcher::EndAll() {

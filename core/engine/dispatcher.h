@@ -101,6 +101,13 @@ class Dispatcher {
   // called again.
   Status Drain(TimePoint deadline) PG_LOCKS_EXCLUDED(mutex_);
 
+  // Waits until every request that was accepted has ended. New work is taken meanwhile.
+  void AwaitEnds() PG_LOCKS_EXCLUDED(mutex_);
+
+  // Waits until the engine has nothing to compute. With look-ahead, the blocks of a sequence that
+  // ended are free only then. REQUIRES: Start().
+  void AwaitIdle() { engine_->AwaitIdle(); }
+
   // Ends what was accepted with SERVER_DRAINING, without waiting for a step in progress; new work
   // is taken as before.
   void EndAll() PG_LOCKS_EXCLUDED(mutex_);
@@ -135,6 +142,8 @@ class Dispatcher {
     std::shared_ptr<Cancellation> cancellation;
     std::int64_t pixels = 0;
   };
+
+  bool AwaitEnds(TimePoint deadline) PG_REQUIRES(mutex_);
 
   // Says why no request is taken, or OK.
   Status CheckOpen() const PG_REQUIRES(mutex_);

@@ -59,6 +59,11 @@ void Engine::Finish(SequenceId id, FinishReason reason) {
   work_.NotifyOne();
 }
 
+void Engine::AwaitIdle() {
+  MutexLock lock(&mutex_);
+  while (!is_resting_ || !inbox_.empty()) rested_.Wait(&mutex_);
+}
+
 EngineStats Engine::Stats() const {
   EngineStats stats;
   stats.waiting_sequences = num_waiting_.load();
@@ -87,7 +92,10 @@ bool Engine::WaitForWork() {
     }
     heartbeat_.Rest();
     if (wake_up_ == kNoDeadline) {
+      is_resting_ = true;
+      rested_.NotifyAll();
       work_.Wait(&mutex_);
+      is_resting_ = false;
     } else {
       work_.WaitUntil(&mutex_, std::chrono::steady_clock::now() + (wake_up_ - now));
     }

@@ -72,6 +72,9 @@ class Engine {
   bool FitsEver(const Sequence& sequence) const { return scheduler_.FitsEver(sequence); }
   int max_positions() const { return kv_.num_blocks() * kv_.block_size(); }
 
+  // Waits until no sequence is left and no step is in flight.
+  void AwaitIdle() PG_LOCKS_EXCLUDED(mutex_);
+
   EngineStats Stats() const;
 
  private:
@@ -117,7 +120,9 @@ class Engine {
 
   mutable Mutex mutex_;
   CondVar work_;
+  CondVar rested_;
   Inbox inbox_ PG_GUARDED_BY(mutex_);
+  bool is_resting_ PG_GUARDED_BY(mutex_) = false;  // the thread waits for the inbox
   bool stopping_ PG_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: joined before what its loop uses is destroyed

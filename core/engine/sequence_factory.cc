@@ -28,7 +28,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
                                 const Vocabulary& vocabulary, std::atomic<SequenceId>* next_id) {
   PreparedSequences made;
   DeliveryRequest& delivery = made.delivery;
-  RequestResult& result = delivery.result;
+  Answer& result = delivery.result;
   result.seed = request.seed.has_value() ? *request.seed : DrawSeed();
   result.images = std::move(prepared.image_infos);
   result.usage.num_images = static_cast<int>(prepared.images.size());
@@ -61,7 +61,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
       sequence->eos = prepared.eos;
       delivery.outputs.push_back(
           {sequence->id, std::make_unique<AnswerReader>(&vocabulary, request, image)});
-      SequenceResult& outcome = result.sequences.emplace_back();
+      Candidate& outcome = result.candidates.emplace_back();
       outcome.prompt_index = static_cast<int>(p);
       outcome.candidate_index = candidate;
       made.sequences.push_back(std::move(sequence));

@@ -51,12 +51,12 @@ constexpr std::array<std::string_view, 17> kCodes = {
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-std::string_view OutcomeOf(const Status& status, const RequestResult& result) {
+std::string_view OutcomeOf(const Status& status, const Answer& result) {
   if (status.code() == StatusCode::kCancelled) return "cancelled";
   if (status.code() == StatusCode::kDeadlineExceeded) return "deadline";
   if (!status.ok()) return "error";
   const FinishReason finish =
-      result.sequences.empty() ? FinishReason::kNone : result.sequences.front().finish;
+      result.candidates.empty() ? FinishReason::kNone : result.candidates.front().finish;
   if (finish == FinishReason::kStop) return "stop";
   return finish == FinishReason::kMaxTokens ? "max_tokens" : "other";
 }
@@ -221,7 +221,7 @@ struct Metrics::Impl {
 Metrics::Metrics(const MetricsInfo& info) : impl_(std::make_unique<Impl>(info)) {}
 Metrics::~Metrics() = default;
 
-void Metrics::RequestFinished(Task task, const Status& status, const RequestResult& result) {
+void Metrics::RequestFinished(Task task, const Status& status, const Answer& result) {
   const std::string_view outcome = OutcomeOf(status, result);
   Impl::PerTask& entry = impl_->tasks.at(task);
   entry.finished.at(outcome)->Increment();

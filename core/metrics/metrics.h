@@ -55,7 +55,7 @@ class Metrics final : public EngineObserver {
   ~Metrics() override;
 
   // A request that the engine accepted has ended.
-  void RequestFinished(Task task, const Status& status, const RequestResult& result);
+  void RequestFinished(Task task, const Status& status, const Answer& result);
   // A request that never was accepted.
   void RequestRejected(Rejection rejection);
   // Time between two deliveries of one stream, divided by the tokens of the later.

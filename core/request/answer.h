@@ -79,7 +79,7 @@ struct Object {
 };
 
 // One sequence's outcome. Tokens and text are without EOS and without a matched stop sequence.
-struct SequenceResult {
+struct Candidate {
   int prompt_index = 0;  // with separate labels, the label; else 0
   int candidate_index = 0;
   std::string text;
@@ -105,9 +105,9 @@ struct RequestUsage {
   int output_tokens = 0;  // over all sequences
 };
 
-struct RequestResult {
-  std::vector<SequenceResult> sequences;  // by prompt, then by candidate as drawn
-  std::vector<std::string> prompts;  // text prefixes as sent to the model, without image tokens
+struct Answer {
+  std::vector<Candidate> candidates;  // by prompt, then by candidate as drawn
+  std::vector<std::string> prompts;   // text prefixes as sent to the model, without image tokens
   std::vector<ImageInfo> images;
   std::uint64_t seed = 0;
   RequestUsage usage;
@@ -116,7 +116,7 @@ struct RequestResult {
 
 // What was added to one sequence: text in whole UTF-8 characters, never part of a stop sequence;
 // and, for a streamed request, objects whose masks are rendered.
-struct RequestDelta {
+struct AnswerDelta {
   int prompt_index = 0, candidate_index = 0;
   std::string text;
   std::vector<TokenId> tokens;
@@ -131,10 +131,10 @@ struct RequestDelta {
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
-  virtual void OnDelta(RequestDelta /*delta*/) {}
+  virtual void OnDelta(AnswerDelta /*delta*/) {}
   // A result also comes with DEADLINE_EXCEEDED and the like: its usage and timing hold what was
   // spent.
-  virtual void OnDone(Status status, RequestResult result) = 0;
+  virtual void OnDone(Status status, Answer result) = 0;
 };
 
 }  // namespace paligemma

@@ -51,6 +51,10 @@ struct StepOutput {
   std::vector<TokenAlternative> top;  // as many as asked for
   int num_cached_images = 0;          // of a prefill row's images, those that were encoded before
   bool numeric_fault = false;  // the logits held a NaN: the sequence must end with NUMERIC_FAULT
+  // What the model chose after each cached row but the last, oldest first. Empty where the runner
+  // returns the choice after the last row alone, as today's runners do; verifying drafted tokens
+  // needs the others.
+  std::vector<TokenLogprob> earlier;
 };
 
 struct StepResult {

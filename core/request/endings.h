@@ -4,6 +4,7 @@
 #ifndef CORE_REQUEST_ENDINGS_H_
 #define CORE_REQUEST_ENDINGS_H_
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,13 @@ inline Status TimeBudgetStatus(std::string_view phase) {
 inline Status DrainingStatus() {
   return Status(StatusCode::kUnavailable, Reason::kServerDraining,
                 "the server is going away; another one can answer at once");
+}
+
+// Refuses a request because the model's weights are still being loaded.
+inline Status LoadingStatus() {
+  return Status(StatusCode::kUnavailable, Reason::kModelLoading,
+                "the model is still being loaded; try again")
+      .WithRetryAfter(std::chrono::seconds(1));
 }
 
 // Returns OK unless the request was cancelled.

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/request/endings.h"
+#include "server/api/status_mapping.h"
+
 namespace paligemma {
 namespace {
 
@@ -91,7 +94,7 @@ Status CallSession::Authenticate(const rpc::Call& call, Right right) {
 StatusOr<std::shared_ptr<const ServedModel::Loaded>> CallSession::Admit() const {
   PG_RETURN_IF_ERROR(dependencies_.lifecycle->Admit());
   auto loaded = dependencies_.model->loaded();
-  if (loaded == nullptr) return ModelLoadingError();
+  if (loaded == nullptr) return LoadingStatus();
   return loaded;
 }
 
@@ -122,20 +125,20 @@ void CallSession::NoteDelta(int num_tokens) {
   last_delta_ = now;
 }
 
-void CallSession::Note(const RequestResult& result) {
+void CallSession::Note(const Answer& result) {
   spent_.usage = result.usage;
   spent_.timing = result.timing;
-  for (const SequenceResult& sequence : result.sequences) {
-    spent_.sequences.emplace_back().finish = sequence.finish;
-    spent_.sequences.back().num_generated = sequence.num_generated;
+  for (const Candidate& candidate : result.candidates) {
+    spent_.candidates.emplace_back().finish = candidate.finish;
+    spent_.candidates.back().num_generated = candidate.num_generated;
   }
   record_.timing = result.timing;
   record_.usage = result.usage;
   if (dependencies_.config->log_content && !result.prompts.empty()) {
     record_.prompt = result.prompts.front();
   }
-  if (dependencies_.config->log_content && !result.sequences.empty()) {
-    record_.answer = result.sequences.front().text;
+  if (dependencies_.config->log_content && !result.candidates.empty()) {
+    record_.answer = result.candidates.front().text;
   }
 }
 

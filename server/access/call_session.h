@@ -60,7 +60,7 @@ class CallSession {
   const ResponseContext& response_context() const { return context_; }
 
   // What the result says of cost and time, for the log.
-  void Note(const RequestResult& result);
+  void Note(const Answer& result);
   // The engine took the request.
   void NoteAccepted() { accepted_ = true; }
   void NoteRefused() { accepted_ = false; }
@@ -100,7 +100,7 @@ class CallSession {
   TimePoint last_delta_{};
   AccessRecord record_;
   ResponseContext context_;
-  RequestResult spent_;  // usage, timing and finish reasons only
+  Answer spent_;  // usage, timing and finish reasons only
   std::shared_ptr<const AuthTokens::Pass> pass_;
   bool streamed_ = false;
 };

@@ -41,20 +41,20 @@ void FillUsage(const RequestUsage& usage, v1::Usage* out) {
 }
 
 // The sequences, the most probable first; without log-probabilities, as they were drawn.
-std::vector<const SequenceResult*> BestFirst(const RequestResult& result) {
-  std::vector<const SequenceResult*> order;
-  for (const SequenceResult& sequence : result.sequences) order.push_back(&sequence);
+std::vector<const Candidate*> BestFirst(const Answer& result) {
+  std::vector<const Candidate*> order;
+  for (const Candidate& candidate : result.candidates) order.push_back(&candidate);
   std::stable_sort(order.begin(), order.end(),
                    [](const auto* a, const auto* b) { return a->sum_logprob > b->sum_logprob; });
   return order;
 }
 
 // Why the request as a whole ended: with several prompts, the first that is not STOP.
-FinishReason OverallFinish(const RequestResult& result) {
-  for (const SequenceResult& sequence : result.sequences) {
-    if (sequence.finish != FinishReason::kStop) return sequence.finish;
+FinishReason OverallFinish(const Answer& result) {
+  for (const Candidate& candidate : result.candidates) {
+    if (candidate.finish != FinishReason::kStop) return candidate.finish;
   }
-  return result.sequences.empty() ? FinishReason::kNone : FinishReason::kStop;
+  return result.candidates.empty() ? FinishReason::kNone : FinishReason::kStop;
 }
 
 void FillBox(const Box& box, v1::NormalizedBox* out) {
@@ -105,7 +105,7 @@ void FillMask(const ObjectMask& mask, v1::Mask* out) {
   }
 }
 
-Status NoSequences() { return InternalError("the engine returned no sequence"); }
+Status NoCandidates() { return InternalError("the engine returned no sequence"); }
 
 }  // namespace
 
@@ -169,21 +169,21 @@ void AnswerWriter::AddLogprobs(const std::vector<TokenLogprob>& logprobs,
   }
 }
 
-void AnswerWriter::FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
-                                 v1::Candidate* candidate) const {
-  candidate->set_text(sequence.text);
-  candidate->set_finish_reason(ToProto(sequence.finish));
-  candidate->set_token_count(sequence.num_generated);
-  candidate->set_matched_stop_sequence(sequence.matched_stop);
-  if (!sequence.logprobs.empty()) candidate->set_sum_logprob(sequence.sum_logprob);
+void AnswerWriter::FillCandidate(const ResponseContext& context, const Candidate& candidate,
+                                 v1::Candidate* out) const {
+  out->set_text(candidate.text);
+  out->set_finish_reason(ToProto(candidate.finish));
+  out->set_token_count(candidate.num_generated);
+  out->set_matched_stop_sequence(candidate.matched_stop);
+  if (!candidate.logprobs.empty()) out->set_sum_logprob(candidate.sum_logprob);
   if (!context.options.logprobs_asked) return;
-  candidate->set_sum_logprob(sequence.sum_logprob);
-  candidate->mutable_token_ids()->Add(sequence.tokens.begin(), sequence.tokens.end());
-  AddLogprobs(sequence.logprobs, candidate->mutable_logprobs());
+  out->set_sum_logprob(candidate.sum_logprob);
+  out->mutable_token_ids()->Add(candidate.tokens.begin(), candidate.tokens.end());
+  AddLogprobs(candidate.logprobs, out->mutable_logprobs());
 }
 
-void AnswerWriter::FillInfo(const ResponseContext& context, const RequestResult& result,
-                            const SequenceResult& best, v1::GenerationInfo* info) const {
+void AnswerWriter::FillInfo(const ResponseContext& context, const Answer& result,
+                            const Candidate& best, v1::GenerationInfo* info) const {
   info->set_request_id(context.request_id);
   info->set_model(options_.model_name);
   info->set_model_revision(options_.manifest->revision);
@@ -197,10 +197,10 @@ void AnswerWriter::FillInfo(const ResponseContext& context, const RequestResult&
     if (!result.prompts.empty()) info->set_prompt(result.prompts.front());
     if (context.options.logprobs_asked) AddLogprobs(best.logprobs, info->mutable_logprobs());
   } else {
-    for (const SequenceResult& sequence : result.sequences) {
+    for (const Candidate& candidate : result.candidates) {
       if (!info->raw_text().empty()) info->mutable_raw_text()->append("\n");
-      info->mutable_raw_text()->append(sequence.text);
-      if (context.options.logprobs_asked) AddLogprobs(sequence.logprobs, info->mutable_logprobs());
+      info->mutable_raw_text()->append(candidate.text);
+      if (context.options.logprobs_asked) AddLogprobs(candidate.logprobs, info->mutable_logprobs());
     }
     for (const std::string& prompt : result.prompts) {
       if (!info->prompt().empty()) info->mutable_prompt()->append("\n");
@@ -217,49 +217,49 @@ void AnswerWriter::FillInfo(const ResponseContext& context, const RequestResult&
 }
 
 template <typename Response>
-Status AnswerWriter::WriteText(const ResponseContext& context, const RequestResult& result,
+Status AnswerWriter::WriteText(const ResponseContext& context, const Answer& result,
                                std::string* text, Response* response) const {
   const auto order = BestFirst(result);
-  if (order.empty()) return NoSequences();
+  if (order.empty()) return NoCandidates();
   *text = order.front()->text;
   if (order.size() > 1 || context.options.logprobs_asked) {
-    for (const SequenceResult* sequence : order) {
-      FillCandidate(context, *sequence, response->add_candidates());
+    for (const Candidate* candidate : order) {
+      FillCandidate(context, *candidate, response->add_candidates());
     }
   }
   FillInfo(context, result, *order.front(), response->mutable_info());
   return OkStatus();
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::CaptionResponse* response) const {
   return WriteText(context, result, response->mutable_caption(), response);
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::AnswerResponse* response) const {
   return WriteText(context, result, response->mutable_answer(), response);
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::GenerateResponse* response) const {
   const auto order = BestFirst(result);
-  if (order.empty()) return NoSequences();
-  for (const SequenceResult* sequence : order) {
-    v1::Candidate* const candidate = response->add_candidates();
-    FillCandidate(context, *sequence, candidate);
-    for (const Object& object : sequence->objects) {
-      FillObject(object, candidate->add_objects());
+  if (order.empty()) return NoCandidates();
+  for (const Candidate* candidate : order) {
+    v1::Candidate* const out = response->add_candidates();
+    FillCandidate(context, *candidate, out);
+    for (const Object& object : candidate->objects) {
+      FillObject(object, out->add_objects());
     }
   }
   FillInfo(context, result, *order.front(), response->mutable_info());
   return OkStatus();
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::ReadTextResponse* response) const {
-  if (result.sequences.empty()) return NoSequences();
-  const SequenceResult& best = result.sequences.front();
+  if (result.candidates.empty()) return NoCandidates();
+  const Candidate& best = result.candidates.front();
   std::string text;
   for (const Object& object : best.objects) {
     v1::TextRegion* const region = response->add_regions();
@@ -275,17 +275,17 @@ Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
   return OkStatus();
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::DetectResponse* response) const {
   return WriteObjects(context, result, response);
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::SegmentResponse* response) const {
   return WriteObjects(context, result, response);
 }
 
-Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
+Status AnswerWriter::Write(const ResponseContext& context, Answer result,
                            v1::TaskResponse* response) const {
   switch (context.task) {
     case Task::kCaption:
@@ -305,16 +305,16 @@ Status AnswerWriter::Write(const ResponseContext& context, RequestResult result,
 }
 
 template <typename Response>
-Status AnswerWriter::WriteObjects(const ResponseContext& context, const RequestResult& result,
+Status AnswerWriter::WriteObjects(const ResponseContext& context, const Answer& result,
                                   Response* response) const {
-  if (result.sequences.empty()) return NoSequences();
+  if (result.candidates.empty()) return NoCandidates();
   std::vector<bool> found(context.labels.size(), false);
   int num_dropped = 0;
   bool complete = true;
-  for (const SequenceResult& sequence : result.sequences) {
-    num_dropped += sequence.num_dropped_objects;
-    complete = complete && sequence.finish == FinishReason::kStop;
-    for (const Object& object : sequence.objects) {
+  for (const Candidate& candidate : result.candidates) {
+    num_dropped += candidate.num_dropped_objects;
+    complete = complete && candidate.finish == FinishReason::kStop;
+    for (const Object& object : candidate.objects) {
       if (object.label_index) found[static_cast<std::size_t>(*object.label_index)] = true;
       FillObject(object, response->add_objects());
     }
@@ -323,7 +323,7 @@ Status AnswerWriter::WriteObjects(const ResponseContext& context, const RequestR
   for (size_t i = 0; complete && i < found.size(); ++i) {
     if (!found[i]) response->add_absent_label_indexes(static_cast<int>(i));
   }
-  FillInfo(context, result, result.sequences.front(), response->mutable_info());
+  FillInfo(context, result, result.candidates.front(), response->mutable_info());
   return OkStatus();
 }
 

@@ -53,37 +53,30 @@ class AnswerWriter {
 
   explicit AnswerWriter(Options options) : options_(std::move(options)) {}
 
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::CaptionResponse* response) const;
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::AnswerResponse* response) const;
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::DetectResponse* response) const;
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::SegmentResponse* response) const;
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::ReadTextResponse* response) const;
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::GenerateResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::CaptionResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::AnswerResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::DetectResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::SegmentResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::ReadTextResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::GenerateResponse* response) const;
   // The task's own response, inside.
-  Status Write(const ResponseContext& context, RequestResult result,
-               v1::TaskResponse* response) const;
+  Status Write(const ResponseContext& context, Answer result, v1::TaskResponse* response) const;
 
   // Log-probabilities of tokens, with their bytes.
   void AddLogprobs(const std::vector<TokenLogprob>& logprobs,
                    google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const;
 
  private:
-  void FillCandidate(const ResponseContext& context, const SequenceResult& sequence,
-                     v1::Candidate* candidate) const;
-  void FillInfo(const ResponseContext& context, const RequestResult& result,
-                const SequenceResult& best, v1::GenerationInfo* info) const;
+  void FillCandidate(const ResponseContext& context, const Candidate& candidate,
+                     v1::Candidate* out) const;
+  void FillInfo(const ResponseContext& context, const Answer& result, const Candidate& best,
+                v1::GenerationInfo* info) const;
   // Response::objects, absent labels and dropped count of Detect and Segment.
   template <typename Response>
-  Status WriteObjects(const ResponseContext& context, const RequestResult& result,
+  Status WriteObjects(const ResponseContext& context, const Answer& result,
                       Response* response) const;
   template <typename Response>
-  Status WriteText(const ResponseContext& context, const RequestResult& result, std::string* text,
+  Status WriteText(const ResponseContext& context, const Answer& result, std::string* text,
                    Response* response) const;
   const Options options_;
 };

@@ -13,7 +13,6 @@ namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr size_t kMaxMetadataBytes = 256;
-constexpr std::chrono::milliseconds kLoadingRetry{1000};
 
 // Cut on a character boundary, and without bytes that protobuf's strings refuse.
 std::string SafeText(std::string_view text, size_t max_bytes) {
@@ -136,17 +135,6 @@ std::string CamelCodeName(StatusCode code) {
     start = false;
   }
   return code == StatusCode::kOk ? "OK" : code == StatusCode::kCancelled ? "Canceled" : camel;
-}
-
-Status ModelLoadingError() {
-  return Status(StatusCode::kUnavailable, Reason::kModelLoading,
-                "the model is still being loaded; try again")
-      .WithRetryAfter(kLoadingRetry);
-}
-
-Status DrainingError() {
-  return Status(StatusCode::kUnavailable, Reason::kServerDraining,
-                "the server is going away; another one can answer at once");
 }
 
 }  // namespace paligemma

@@ -30,10 +30,6 @@ std::optional<std::string> RetryPushback(const Status& status);
 // As "DeadlineExceeded", the spelling of Go's metrics.
 std::string CamelCodeName(StatusCode code);
 
-// The errors that the edge itself makes.
-Status ModelLoadingError();
-Status DrainingError();
-
 }  // namespace paligemma
 
 #endif  // SERVER_API_STATUS_MAPPING_H_

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "core/base/status.h"
-#include "server/api/status_mapping.h"
+#include "core/request/endings.h"
 
 namespace paligemma {
 
@@ -38,12 +38,12 @@ class Lifecycle {
 
   // OK, or why a new call cannot be taken.
   Status Admit() const {
-    if (!live()) return DrainingError();  // to be restarted: for a client that is the same
+    if (!live()) return DrainingStatus();  // to be restarted: for a client that is the same
     switch (phase()) {
       case Phase::kLoading:
-        return ModelLoadingError();
+        return LoadingStatus();
       case Phase::kDraining:
-        return DrainingError();
+        return DrainingStatus();
       case Phase::kReady:
       case Phase::kLeaving:
         break;

@@ -55,11 +55,11 @@ class UnarySink : public ResponseSink {
             std::shared_ptr<const ServedModel::Loaded> model)
       : call_(std::move(call)), session_(std::move(session)), model_(std::move(model)) {}
 
-  void OnDelta(RequestDelta delta) override {
+  void OnDelta(AnswerDelta delta) override {
     session_->NoteDelta(static_cast<int>(delta.tokens.size()));
   }
 
-  void OnDone(Status status, RequestResult result) override {
+  void OnDone(Status status, Answer result) override {
     session_->Note(result);
     Response response;
     size_t bytes = 0;
@@ -98,7 +98,7 @@ void Submit(Accepted accepted, const std::shared_ptr<Call>& call, const std::sha
   const StatusOr<Backend::Handle> handle = backend->Submit(std::move(accepted.request), sink);
   if (!handle.ok()) {
     session->NoteRefused();
-    sink->OnDone(handle.status(), RequestResult());
+    sink->OnDone(handle.status(), Answer());
     return;
   }
   on_accepted(*handle);

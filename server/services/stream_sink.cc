@@ -24,14 +24,14 @@ bool StreamSink::FindsObjects() const {
   return TraitsOf(session_->response_context().task).has_objects;
 }
 
-void StreamSink::OnDelta(RequestDelta delta) {
+void StreamSink::OnDelta(AnswerDelta delta) {
   if (!delta.tokens.empty()) session_->NoteDelta(static_cast<int>(delta.tokens.size()));
   if (!failure_.ok()) return;
   if (!FindsObjects() || session_->response_context().options.logprobs_asked) SendText(delta);
   for (const Object& object : delta.objects) SendObject(object, delta.candidate_index);
 }
 
-void StreamSink::SendText(const RequestDelta& delta) {
+void StreamSink::SendText(const AnswerDelta& delta) {
   if (delta.text.empty() && delta.tokens.empty()) return;
   v1::StreamGenerateResponse message;
   v1::TextDelta* const text = message.mutable_delta();
@@ -99,11 +99,11 @@ void StreamSink::Fail(Status status) {
   }
 }
 
-Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
+Status StreamSink::SendResult(Answer result, size_t* bytes) {
   const ResponseContext& context = session_->response_context();
   if (context.options.omit_streamed_masks) {
-    for (SequenceResult& sequence : result.sequences) {
-      for (Object& object : sequence.objects) object.mask = nullptr;
+    for (Candidate& candidate : result.candidates) {
+      for (Object& object : candidate.objects) object.mask = nullptr;
     }
   }
   v1::StreamGenerateResponse message;
@@ -117,7 +117,7 @@ Status StreamSink::SendResult(RequestResult result, size_t* bytes) {
   return failure_;
 }
 
-void StreamSink::OnDone(Status status, RequestResult result) {
+void StreamSink::OnDone(Status status, Answer result) {
   session_->Note(result);
   size_t bytes = 0;
   if (!failure_.ok()) status = failure_;

@@ -19,22 +19,22 @@ class StreamSink : public ResponseSink {
   StreamSink(std::shared_ptr<StreamGenerateCall> call, std::unique_ptr<CallSession> session,
              std::shared_ptr<const ServedModel::Loaded> model);
 
-  void OnDelta(RequestDelta delta) override;
-  void OnDone(Status status, RequestResult result) override;
+  void OnDelta(AnswerDelta delta) override;
+  void OnDone(Status status, Answer result) override;
 
   // What to cancel when the client does not read; set once, perhaps after the first delta.
   void SetHandle(Backend::Handle handle) { handle_.store(handle, std::memory_order_release); }
 
  private:
   bool FindsObjects() const;
-  void SendText(const RequestDelta& delta);
+  void SendText(const AnswerDelta& delta);
   void SendObject(const Object& object, int candidate_index);
   void Send(v1::StreamGenerateResponse message);
   void Fail(Status status);
   static Status SlowConsumer();
   // How an answer ended that was complete when it was lined up.
   static Status EndOf(StreamGenerateCall::Ending ending);
-  Status SendResult(RequestResult result, size_t* bytes);
+  Status SendResult(Answer result, size_t* bytes);
 
   const std::shared_ptr<StreamGenerateCall> call_;
   const std::shared_ptr<CallSession> session_;  // also the stream's, until it has ended

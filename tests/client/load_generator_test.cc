@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <thread>
+#include <latch>
 
 #include "tests/testing/fake_clock.h"
 
@@ -129,10 +129,11 @@ TEST_F(LoadGeneratorTest, KindsComeByTheirWeights) {
 
 TEST_F(LoadGeneratorTest, WorkersSendAtTheSameTime) {
   options_.workers = 4;
+  std::latch all(options_.workers);
   std::atomic<int> inside{0};
   GenerateLoad(options_, &timer_, [&](size_t) {
     if (++inside == options_.workers) timer_.Advance(options_.duration);
-    while (inside < options_.workers) std::this_thread::yield();  // for ever, were they in turn
+    all.arrive_and_wait();  // for ever, were they in turn
     return CallOutcome();
   });
   EXPECT_EQ(inside, 4);

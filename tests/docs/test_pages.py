@@ -24,6 +24,7 @@ PAGES = sorted(
 )
 _NAMED = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md")
 OURS = [page for page in PAGES if page in _NAMED or page.startswith("docs/")]
+MAX_COLUMNS = 120  # of prose; tables and code may be wider
 # Folders of the repository that code spans name files of.
 FOLDERS = "benchmarks|client|clients|cmake|core|deploy|docker|docs|export|models|proto|scripts|server|tests|training"
 
@@ -55,6 +56,18 @@ def test_files_in_code_spans_exist(page: str) -> None:
         in_tests = (ROOT / "tests" / name).exists()
         found = in_tests or (ROOT / name).exists() or list((ROOT / name).parent.glob(Path(name).name + ".*"))
         assert found, span
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_of_prose_are_short(page: str) -> None:
+    in_code = False
+    long: list[int] = []
+    for number, line in enumerate(references.read(page).splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            in_code = not in_code
+        elif not in_code and not line.lstrip().startswith("|") and len(line) > MAX_COLUMNS:
+            long.append(number)
+    assert long == []
 
 
 @pytest.mark.parametrize("page", OURS)

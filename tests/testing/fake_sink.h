@@ -14,13 +14,13 @@ namespace paligemma {
 
 class FakeSink final : public ResponseSink {
  public:
-  void OnDelta(RequestDelta delta) override PG_LOCKS_EXCLUDED(mutex_) {
+  void OnDelta(AnswerDelta delta) override PG_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(&mutex_);
     EXPECT_FALSE(done_) << "a delta after the end";
     streamed_ += delta.text;
   }
 
-  void OnDone(Status status, RequestResult result) override PG_LOCKS_EXCLUDED(mutex_) {
+  void OnDone(Status status, Answer result) override PG_LOCKS_EXCLUDED(mutex_) {
     {
       MutexLock lock(&mutex_);
       EXPECT_FALSE(done_) << "a second end";
@@ -32,7 +32,7 @@ class FakeSink final : public ResponseSink {
   }
 
   // Waits for the end.
-  std::pair<Status, RequestResult> Await() PG_LOCKS_EXCLUDED(mutex_) {
+  std::pair<Status, Answer> Await() PG_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(&mutex_);
     while (!done_) changed_.Wait(&mutex_);
     return {status_, result_};
@@ -54,7 +54,7 @@ class FakeSink final : public ResponseSink {
   CondVar changed_;
   bool done_ PG_GUARDED_BY(mutex_) = false;
   Status status_ PG_GUARDED_BY(mutex_);
-  RequestResult result_ PG_GUARDED_BY(mutex_);
+  Answer result_ PG_GUARDED_BY(mutex_);
   std::string streamed_ PG_GUARDED_BY(mutex_);
 };
 

@@ -10,7 +10,6 @@
 
 #include "core/engine/dispatcher.h"
 #include "gtest/gtest.h"
-#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_model_runner.h"
 #include "tests/testing/fake_pipeline.h"
 #include "tests/testing/fake_sink.h"
@@ -57,8 +56,8 @@ void Client(Dispatcher* dispatcher, int seed, std::atomic<int>* right) {
       continue;
     }
     const std::string answer = FakeText(FakeModelRunner::Alone(FakeTokens(text), max_tokens));
-    for (const SequenceResult& sequence : result.sequences) EXPECT_EQ(sequence.text, answer);
-    if (result.sequences.size() == 1) {
+    for (const Candidate& candidate : result.candidates) EXPECT_EQ(candidate.text, answer);
+    if (result.candidates.size() == 1) {
       EXPECT_EQ(sink->streamed(), answer);
     }
     ++*right;
@@ -83,7 +82,7 @@ TEST_P(CrowdTest, EveryRequestEndsOnceWithTheRightAnswerOrTheRightCode) {
   for (std::thread& client : clients) client.join();
   EXPECT_GT(right.load(), kThreads);
   EXPECT_TRUE(dispatcher.Drain(TimePoint::max()).ok());
-  AwaitIdle(dispatcher);
+  dispatcher.AwaitIdle();
   const DispatcherStats stats = dispatcher.Stats();
   EXPECT_EQ(stats.in_flight, 0);
   EXPECT_EQ(stats.engine.blocks_used, 0);

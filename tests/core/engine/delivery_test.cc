@@ -24,14 +24,14 @@ using ::testing::SizeIs;
 // Keeps all it gets.
 class RecordingSink final : public ResponseSink {
  public:
-  void OnDelta(RequestDelta delta) override {
+  void OnDelta(AnswerDelta delta) override {
     MutexLock lock(&mutex_);
     EXPECT_FALSE(done_) << "a delta after the end";
     for (const Object& object : delta.objects) EXPECT_FALSE(MaskMaker::Lacks(object));
     deltas_.push_back(std::move(delta));
     changed_.NotifyAll();
   }
-  void OnDone(Status status, RequestResult result) override {
+  void OnDone(Status status, Answer result) override {
     MutexLock lock(&mutex_);
     EXPECT_FALSE(done_) << "a second end";
     done_ = true;
@@ -58,7 +58,7 @@ class RecordingSink final : public ResponseSink {
   std::vector<std::string> labels() {
     MutexLock lock(&mutex_);
     std::vector<std::string> labels;
-    for (const RequestDelta& delta : deltas_) {
+    for (const AnswerDelta& delta : deltas_) {
       for (const Object& object : delta.objects) labels.push_back(object.label);
     }
     return labels;
@@ -66,10 +66,10 @@ class RecordingSink final : public ResponseSink {
   std::string text() {
     MutexLock lock(&mutex_);
     std::string text;
-    for (const RequestDelta& delta : deltas_) text += delta.text;
+    for (const AnswerDelta& delta : deltas_) text += delta.text;
     return text;
   }
-  RequestResult result() {
+  Answer result() {
     MutexLock lock(&mutex_);
     return result_;
   }
@@ -77,16 +77,16 @@ class RecordingSink final : public ResponseSink {
  private:
   std::size_t NumObjects() const PG_REQUIRES(mutex_) {
     std::size_t count = 0;
-    for (const RequestDelta& delta : deltas_) count += delta.objects.size();
+    for (const AnswerDelta& delta : deltas_) count += delta.objects.size();
     return count;
   }
 
   Mutex mutex_;
   CondVar changed_;
-  std::vector<RequestDelta> deltas_ PG_GUARDED_BY(mutex_);
+  std::vector<AnswerDelta> deltas_ PG_GUARDED_BY(mutex_);
   bool done_ PG_GUARDED_BY(mutex_) = false;
   Status status_ PG_GUARDED_BY(mutex_);
-  RequestResult result_ PG_GUARDED_BY(mutex_);
+  Answer result_ PG_GUARDED_BY(mutex_);
 };
 
 class DeliveryTest : public ::testing::Test {
@@ -129,7 +129,7 @@ class DeliveryTest : public ::testing::Test {
     for (int i = 0; i < num_prompts; ++i) {
       request.outputs.push_back({10 * id + static_cast<SequenceId>(i),
                                  std::make_unique<AnswerReader>(&vocabulary_, request_, image_)});
-      request.result.sequences.emplace_back().prompt_index = i;
+      request.result.candidates.emplace_back().prompt_index = i;
     }
     delivery_->Begin(std::move(request));
     return sink;
@@ -190,9 +190,9 @@ TEST_F(DeliveryTest, EachMaskIsDecodedOnceHoweverTheAnswerIsRead) {
       EndSequence(10);
       EXPECT_TRUE(sink->Await().ok());
       EXPECT_EQ(decoder_.num_decoded() - before, num_objects);
-      const RequestResult result = sink->result();
-      ASSERT_THAT(result.sequences[0].objects, SizeIs(num_objects));
-      for (const Object& object : result.sequences[0].objects) {
+      const Answer result = sink->result();
+      ASSERT_THAT(result.candidates[0].objects, SizeIs(num_objects));
+      for (const Object& object : result.candidates[0].objects) {
         ASSERT_NE(object.mask, nullptr);
         EXPECT_TRUE(object.mask->is_rendered);
       }

@@ -10,7 +10,6 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/fake_model_runner.h"
 #include "tests/testing/fake_pipeline.h"
@@ -32,7 +31,7 @@ Request Ask(const std::string& text, int max_tokens = kMaxTokens) {
   return request;
 }
 
-std::string Answer(const std::string& text, int max_tokens = kMaxTokens) {
+std::string AnswerTo(const std::string& text, int max_tokens = kMaxTokens) {
   return FakeText(FakeModelRunner::Alone(FakeTokens(text), max_tokens));
 }
 
@@ -68,19 +67,12 @@ class DispatcherTest : public ::testing::Test {
   }
 
   // Asks and waits.
-  std::pair<Status, RequestResult> Run(Request request) {
-    return Submitted(std::move(request))->Await();
-  }
-
-  // OnDone comes a moment before the dispatcher forgets the request.
-  void ExpectNothingInFlight() {
-    while (dispatcher_->Stats().in_flight > 0) std::this_thread::yield();
-  }
+  std::pair<Status, Answer> Run(Request request) { return Submitted(std::move(request))->Await(); }
 
   // Only a request that ended has let go of everything.
   void ExpectNothingHeld() {
     EXPECT_TRUE(dispatcher_->Drain(TimePoint::max()).ok());
-    AwaitIdle(*dispatcher_);
+    dispatcher_->AwaitIdle();
     const DispatcherStats stats = dispatcher_->Stats();
     EXPECT_EQ(stats.in_flight, 0);
     EXPECT_EQ(stats.queued, 0);
@@ -99,9 +91,9 @@ TEST_F(DispatcherTest, AnswersWithTheModelsText) {
   const auto sink = Submitted(Ask("hello"));
   const auto [status, result] = sink->Await();
   EXPECT_TRUE(status.ok()) << status.ToString();
-  ASSERT_THAT(result.sequences, SizeIs(1));
-  EXPECT_EQ(result.sequences[0].text, Answer("hello"));
-  EXPECT_EQ(sink->streamed(), Answer("hello"));
+  ASSERT_THAT(result.candidates, SizeIs(1));
+  EXPECT_EQ(result.candidates[0].text, AnswerTo("hello"));
+  EXPECT_EQ(sink->streamed(), AnswerTo("hello"));
   EXPECT_EQ(result.usage.image_tokens, 6);
   EXPECT_EQ(result.usage.prompt_tokens, 6 + 5);
   ExpectNothingHeld();
@@ -110,24 +102,24 @@ TEST_F(DispatcherTest, AnswersWithTheModelsText) {
 TEST_F(DispatcherTest, LooksAheadWithoutChangingTheAnswer) {
   Start({.depth = 2});
   for (const char* text : {"one", "two", "three"}) {
-    EXPECT_EQ(Run(Ask(text)).second.sequences[0].text, Answer(text));
+    EXPECT_EQ(Run(Ask(text)).second.candidates[0].text, AnswerTo(text));
   }
   ExpectNothingHeld();
 }
 
 TEST_F(DispatcherTest, CutsAtAStopSequenceAndShowsNothingOfIt) {
   Start({.depth = 2});
-  const std::string whole = Answer("stop here");
+  const std::string whole = AnswerTo("stop here");
   ASSERT_GT(whole.size(), 3u);
   Request request = Ask("stop here");
   request.stop_sequences = {whole.substr(2, 1)};
   const auto [status, result] = Run(std::move(request));
   EXPECT_TRUE(status.ok());
   const std::string expected = whole.substr(0, whole.find(whole[2]));
-  EXPECT_EQ(result.sequences[0].text, expected);
-  EXPECT_THAT(result.sequences[0].tokens, SizeIs(expected.size()));
-  EXPECT_EQ(result.sequences[0].finish, FinishReason::kStop);
-  EXPECT_EQ(result.sequences[0].matched_stop, whole.substr(2, 1));
+  EXPECT_EQ(result.candidates[0].text, expected);
+  EXPECT_THAT(result.candidates[0].tokens, SizeIs(expected.size()));
+  EXPECT_EQ(result.candidates[0].finish, FinishReason::kStop);
+  EXPECT_EQ(result.candidates[0].matched_stop, whole.substr(2, 1));
   ExpectNothingHeld();
 }
 
@@ -137,8 +129,8 @@ TEST_F(DispatcherTest, RunsCandidatesAsSequencesOfTheirOwn) {
   request.num_candidates = 3;
   const auto [status, result] = Run(std::move(request));
   EXPECT_TRUE(status.ok());
-  ASSERT_THAT(result.sequences, SizeIs(3));
-  EXPECT_EQ(result.sequences[2].candidate_index, 2);
+  ASSERT_THAT(result.candidates, SizeIs(3));
+  EXPECT_EQ(result.candidates[2].candidate_index, 2);
   ExpectNothingHeld();
 }
 
@@ -182,7 +174,7 @@ TEST_F(DispatcherTest, ReturnsTheFieldThatPreprocessingRefused) {
   const auto [status, result] = Run(Ask(""));
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(status.reason(), Reason::kFieldInvalid);
-  EXPECT_THAT(result.sequences, IsEmpty());
+  EXPECT_THAT(result.candidates, IsEmpty());
   ExpectNothingHeld();
 }
 
@@ -298,8 +290,8 @@ TEST_F(DispatcherTest, ReturnsWhatThereIsWhenTheTimeBudgetEnds) {
   model_gate_.Open();
   const auto [status, result] = sink->Await();
   EXPECT_TRUE(status.ok()) << status.ToString();
-  EXPECT_EQ(result.sequences[0].finish, FinishReason::kTimeBudget);
-  EXPECT_EQ(result.sequences[0].text, Answer("budget").substr(0, 1));
+  EXPECT_EQ(result.candidates[0].finish, FinishReason::kTimeBudget);
+  EXPECT_EQ(result.candidates[0].text, AnswerTo("budget").substr(0, 1));
   ExpectNothingHeld();
 }
 
@@ -374,7 +366,7 @@ TEST_F(SlowDispatcherTest, AdmitsWhatHasTimeAndWhatGoesFirst) {
 TEST_F(SlowDispatcherTest, AnIdleServerTriesWhateverItsSpeedWas) {
   preprocess_gate_.Open();
   waiting_->Await();
-  ExpectNothingInFlight();
+  dispatcher_->AwaitEnds();  // OnDone comes a moment before the dispatcher forgets the request
   Request request = Hasty(clock_);
   request.sampling.min_tokens = 12;
   EXPECT_TRUE(Run(std::move(request)).first.ok());
@@ -384,7 +376,7 @@ TEST_F(DispatcherTest, AFaultOfOneStepEndsItsRequestsAndNoOther) {
   Start({.failures = {{0, InternalError("injected")}}});
   const auto [status, result] = Run(Ask("unlucky"));
   EXPECT_EQ(status.code(), StatusCode::kInternal);
-  EXPECT_EQ(Run(Ask("lucky")).second.sequences[0].text, Answer("lucky"));
+  EXPECT_EQ(Run(Ask("lucky")).second.candidates[0].text, AnswerTo("lucky"));
   ExpectNothingHeld();
 }
 
@@ -396,7 +388,7 @@ class PoisonTest : public DispatcherTest,
 TEST_P(PoisonTest, ARequestThatNoStepSurvivesFailsAloneAndItsNeighboursKeepTheirTokens) {
   const int output_index = std::get<0>(GetParam()), depth = std::get<1>(GetParam());
   const std::vector<std::string> texts = {"one", "two", "poison", "four", "five"};
-  ASSERT_GT(Answer("poison").size(), 4u);
+  ASSERT_GT(AnswerTo("poison").size(), 4u);
   model_gate_.Close();
   Start({.depth = depth, .gate = &model_gate_, .is_poison = [=](const BatchRow& row) {
            return row.output_index >= output_index && row.sequence->prompt == FakeTokens("poison");
@@ -411,10 +403,10 @@ TEST_P(PoisonTest, ARequestThatNoStepSurvivesFailsAloneAndItsNeighboursKeepTheir
     const auto [status, result] = sinks[i]->Await();
     if (texts[i] == "poison") {
       EXPECT_EQ(status.code(), StatusCode::kInternal) << status.ToString();
-      EXPECT_EQ(sinks[i]->streamed(), Answer("poison").substr(0, output_index));
+      EXPECT_EQ(sinks[i]->streamed(), AnswerTo("poison").substr(0, output_index));
     } else {
       EXPECT_TRUE(status.ok()) << texts[i] << ": " << status.ToString();
-      EXPECT_EQ(sinks[i]->streamed(), Answer(texts[i]));
+      EXPECT_EQ(sinks[i]->streamed(), AnswerTo(texts[i]));
     }
   }
   ExpectNothingHeld();
@@ -433,7 +425,7 @@ TEST_F(DispatcherTest, DrainsWhatItAcceptedAndRefusesTheRest) {
             Reason::kServerDraining);
   model_gate_.Open();
   EXPECT_TRUE(dispatcher_->Drain(TimePoint::max()).ok());
-  EXPECT_EQ(sink->Await().second.sequences[0].text, Answer("accepted"));
+  EXPECT_EQ(sink->Await().second.candidates[0].text, AnswerTo("accepted"));
 }
 
 TEST_F(DispatcherTest, EndsWhatIsLeftAtTheDrainsDeadline) {

@@ -39,13 +39,13 @@ TEST_F(SequenceFactoryTest, ThereIsOneForEachPromptAndCandidate) {
   const PreparedSequences made = Make();
   ASSERT_EQ(made.sequences.size(), 6u);
   ASSERT_EQ(made.delivery.outputs.size(), 6u);
-  ASSERT_EQ(made.delivery.result.sequences.size(), 6u);
+  ASSERT_EQ(made.delivery.result.candidates.size(), 6u);
   for (std::size_t i = 0; i < 6; ++i) {
     EXPECT_EQ(made.sequences[i]->id, 5 + i);
     EXPECT_EQ(made.delivery.outputs[i].sequence, made.sequences[i]->id);
     EXPECT_NE(made.delivery.outputs[i].reader, nullptr);
-    EXPECT_EQ(made.delivery.result.sequences[i].prompt_index, static_cast<int>(i / 3));
-    EXPECT_EQ(made.delivery.result.sequences[i].candidate_index, static_cast<int>(i % 3));
+    EXPECT_EQ(made.delivery.result.candidates[i].prompt_index, static_cast<int>(i / 3));
+    EXPECT_EQ(made.delivery.result.candidates[i].candidate_index, static_cast<int>(i % 3));
     EXPECT_EQ(made.sequences[i]->prompt, FakeTokens("prompt " + std::to_string(i / 3)));
   }
 }

@@ -10,7 +10,6 @@
 
 #include "core/base/heartbeat.h"
 #include "core/engine/dispatcher.h"
-#include "tests/testing/await_idle.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/fake_pipeline.h"
 #include "tests/testing/fake_sink.h"
@@ -27,7 +26,7 @@ constexpr std::chrono::seconds kTimeout{60};
 class GatedSink final : public ResponseSink {
  public:
   GatedSink(Gate* gate, std::shared_ptr<FakeSink> next) : gate_(gate), next_(std::move(next)) {}
-  void OnDone(Status status, RequestResult result) override {
+  void OnDone(Status status, Answer result) override {
     gate_->Pass();
     next_->OnDone(std::move(status), std::move(result));
   }
@@ -93,7 +92,7 @@ TEST_F(StuckThreadsTest, ASinkThatDoesNotReturnIsDeliverysFault) {
   Start(nullptr, nullptr);
   Submit(std::make_shared<GatedSink>(&gate_, sink_));
   gate_.AwaitVisitor();
-  AwaitIdle(*dispatcher_);
+  dispatcher_->AwaitIdle();
   EXPECT_THAT(LateAfterTheTimeout(), Contains("pg-delivery"));
   ExpectRest(sink_);
 }

@@ -50,9 +50,9 @@ TEST(MetricsTest, AnUnknownRpcCountsAsOther) {
 
 TEST(MetricsTest, AFinishedRequestCountsOnceUnderItsReason) {
   Metrics metrics(Info());
-  RequestResult result;
+  Answer result;
   result.usage.output_tokens = 5;
-  result.sequences.emplace_back().finish = FinishReason::kStop;
+  result.candidates.emplace_back().finish = FinishReason::kStop;
   metrics.RequestFinished(Task::kCaption, OkStatus(), result);
   const std::string text = metrics.ExportText({});
   EXPECT_THAT(text, HasSubstr("\npaligemma_output_tokens_total 5"));
@@ -61,7 +61,7 @@ TEST(MetricsTest, AFinishedRequestCountsOnceUnderItsReason) {
 
 TEST(MetricsTest, TokensOfAnAnswerThatCameTooLateAreCountedAsWaste) {
   Metrics metrics(Info());
-  RequestResult result;
+  Answer result;
   result.usage.output_tokens = 5;
   metrics.RequestFinished(Task::kCaption, DeadlineStatus("decode"), result);
   metrics.RequestFinished(Task::kCaption, CancelledStatus("decode"), result);
@@ -74,9 +74,9 @@ TEST(MetricsTest, TokensOfAnAnswerThatCameTooLateAreCountedAsWaste) {
 TEST(MetricsTest, NothingIsLostWhileManyThreadsCountAndOneScrapes) {
   constexpr int kThreads = 4, kEach = 200;
   Metrics metrics(Info());
-  RequestResult result;
+  Answer result;
   result.usage.output_tokens = 1;
-  result.sequences.emplace_back().finish = FinishReason::kStop;
+  result.candidates.emplace_back().finish = FinishReason::kStop;
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <vector>
 
+#include "core/request/endings.h"
 #include "server/api/status_mapping.h"
 #include "server/life/log.h"
 
@@ -47,7 +48,7 @@ TEST(AccessLogTest, TheSchemaIsFixed) {
   record.tenant = "team";
   record.attempt = 1;
   record.tags = {{"cost", "1"}};
-  record.status = DrainingError();
+  record.status = DrainingStatus();
   keys.insert({"trace_id", "tenant", "attempt", "tags", "reason"});
   EXPECT_EQ(KeysOf(record, false), keys);
   keys.insert({"error", "prompt", "answer"});

@@ -17,27 +17,27 @@ class AnswerWriterTest : public ::testing::Test {
     result_.prompts = {"a prompt"};
   }
 
-  SequenceResult& AddSequence(FinishReason finish = FinishReason::kStop) {
-    SequenceResult sequence;
-    sequence.finish = finish;
-    result_.sequences.push_back(sequence);
-    return result_.sequences.back();
+  Candidate& AddCandidate(FinishReason finish = FinishReason::kStop) {
+    Candidate candidate;
+    candidate.finish = finish;
+    result_.candidates.push_back(candidate);
+    return result_.candidates.back();
   }
 
   const Manifest manifest_ = TestManifest();
   const AnswerWriter writer_;
   ResponseContext context_;
-  RequestResult result_;
+  Answer result_;
 };
 
 TEST_F(AnswerWriterTest, CandidatesComeBestFirst) {
   context_.task = Task::kGenerate;
   for (const float logprob : {-3.0f, -1.0f, -2.0f}) {
-    SequenceResult& sequence = AddSequence();
-    sequence.text = std::to_string(logprob);
-    sequence.sum_logprob = logprob;
-    sequence.tokens = {10, 11};
-    sequence.logprobs = {{10, logprob, {{12, -9}}}, {11, 0, {}}};
+    Candidate& candidate = AddCandidate();
+    candidate.text = std::to_string(logprob);
+    candidate.sum_logprob = logprob;
+    candidate.tokens = {10, 11};
+    candidate.logprobs = {{10, logprob, {{12, -9}}}, {11, 0, {}}};
   }
   v1::GenerateResponse response;
   ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
@@ -57,7 +57,7 @@ TEST_F(AnswerWriterTest, CandidatesComeBestFirst) {
 TEST_F(AnswerWriterTest, InfoTellsHowItWasMade) {
   context_.task = Task::kCaption;
   context_.sampled = true;
-  AddSequence(FinishReason::kMaxTokens).text = "words";
+  AddCandidate(FinishReason::kMaxTokens).text = "words";
   result_.seed = 7;
   result_.usage.prompt_tokens = 9;
   result_.timing.queue = std::chrono::milliseconds(1500);
@@ -87,9 +87,9 @@ TEST_F(AnswerWriterTest, AnObjectKeepsWhatCoreFound) {
   found.score = 0.5f;
   found.box_score = 0.25f;
   found.label_index = 0;
-  SequenceResult& sequence = AddSequence();
-  sequence.objects = {found};
-  sequence.num_dropped_objects = 3;
+  Candidate& candidate = AddCandidate();
+  candidate.objects = {found};
+  candidate.num_dropped_objects = 3;
   v1::DetectResponse response;
   ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   ASSERT_EQ(response.objects_size(), 1);
@@ -110,7 +110,7 @@ TEST_F(AnswerWriterTest, AnObjectKeepsWhatCoreFound) {
 TEST_F(AnswerWriterTest, ACutAnswerProvesNoAbsence) {
   context_.task = Task::kDetect;
   context_.labels = {"a", "b"};
-  AddSequence(FinishReason::kMaxTokens);
+  AddCandidate(FinishReason::kMaxTokens);
   v1::DetectResponse response;
   ASSERT_TRUE(writer_.Write(context_, result_, &response).ok());
   EXPECT_EQ(response.absent_label_indexes_size(), 0);
@@ -125,7 +125,7 @@ TEST_F(AnswerWriterTest, MasksInEveryFormat) {
   found.mask->rendered.region = {0, 0, 100, 50};
   found.mask->rendered.num_pixels = 5000;
   found.mask->rendered.rings = {{0, 0, 100, 50}};
-  AddSequence().objects = {found};
+  AddCandidate().objects = {found};
   for (const auto& [encoding, expected] : {std::pair(MaskEncoding::kPng, v1::Mask::kPng),
                                            {MaskEncoding::kRle, v1::Mask::kRle},
                                            {MaskEncoding::kPolygon, v1::Mask::kPolygon},

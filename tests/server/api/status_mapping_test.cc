@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "core/request/endings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "paligemma/v1/error_reason.pb.h"
@@ -53,7 +54,7 @@ TEST(ErrorMappingTest, OverloadAsksForAPause) {
   EXPECT_EQ(retry.retry_delay().seconds(), 1);
   EXPECT_EQ(retry.retry_delay().nanos(), 500'000'000);
   EXPECT_EQ(RetryPushback(overload), "1500");
-  EXPECT_EQ(RetryPushback(DrainingError()), "0");
+  EXPECT_EQ(RetryPushback(DrainingStatus()), "0");
   EXPECT_EQ(RetryPushback(InternalError("x")), std::nullopt);
   EXPECT_EQ(RetryPushback(OkStatus()), std::nullopt);
 }

@@ -33,7 +33,7 @@ TEST_F(CallTest, AnAnswerCarriesTheRequestId) {
 TEST_F(CallTest, TheTimingHoldsTheMakingOfTheResponse) {
   BecomeReady();
   std::thread engine([this] {
-    RequestResult result = TextResult("words");
+    Answer result = TextResult("words");
     result.timing.total = std::chrono::seconds(1);
     backend_->Take().sink->OnDone(OkStatus(), std::move(result));
   });

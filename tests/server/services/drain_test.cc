@@ -92,7 +92,7 @@ TEST_F(DrainTest, ACallThatTheEngineHoldsOnToDoesNotHoldTheShutdown) {
   const auto began = std::chrono::steady_clock::now();
   EXPECT_FALSE(server_->Shutdown(std::chrono::milliseconds(50)));
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
-  pending.sink->OnDone(CancelledStatus("decode"), RequestResult());
+  pending.sink->OnDone(CancelledStatus("decode"), Answer());
   pending.sink.reset();
   client.join();
 }

@@ -14,6 +14,7 @@
 #include "client/health.h"
 #include "core/request/endings.h"
 #include "paligemma/v1/error_reason.pb.h"
+#include "server/api/status_mapping.h"
 #include "tests/server/services/test_server.h"
 
 namespace paligemma {
@@ -125,13 +126,8 @@ const std::vector<Row>& Rows() {
        {},
        Retry::kElsewhere,
        nullptr,
-       DrainingError()},
-      {v1::ERROR_REASON_MODEL_LOADING,
-       C::UNAVAILABLE,
-       {},
-       Retry::kDelay,
-       nullptr,
-       ModelLoadingError()},
+       DrainingStatus()},
+      {v1::ERROR_REASON_MODEL_LOADING, C::UNAVAILABLE, {}, Retry::kDelay, nullptr, LoadingStatus()},
       {v1::ERROR_REASON_DEVICE_OUT_OF_MEMORY,
        C::UNAVAILABLE,
        {},
@@ -207,7 +203,7 @@ class ReasonsTest : public ServerTest {
     v1::GenerateRequest request = GoodRequest();
     if (row.spoil) row.spoil(&request);
     std::thread engine([this, &row] {
-      if (!row.spoil) backend_->Take().sink->OnDone(row.from_engine, RequestResult());
+      if (!row.spoil) backend_->Take().sink->OnDone(row.from_engine, Answer());
     });
     grpc::Status status;
     if (streamed) {

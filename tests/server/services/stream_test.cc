@@ -8,8 +8,8 @@ namespace {
 
 using StreamTest = ServerTest;
 
-RequestDelta Text(const std::string& text) {
-  RequestDelta delta;
+AnswerDelta Text(const std::string& text) {
+  AnswerDelta delta;
   delta.text = text;
   delta.tokens = {10};
   return delta;
@@ -50,12 +50,12 @@ TEST_F(StreamTest, ObjectsComeAsTheyAreComplete) {
     Object object;
     object.label = "a";
     object.pixel_box = {0, 0, 4, 4};
-    RequestDelta delta;
+    AnswerDelta delta;
     delta.tokens = {10};
     delta.objects = {object};
     pending.sink->OnDelta(delta);
-    RequestResult result = TextResult("");
-    result.sequences[0].objects = {object};
+    Answer result = TextResult("");
+    result.candidates[0].objects = {object};
     pending.sink->OnDone(OkStatus(), std::move(result));
   });
   v1::StreamGenerateRequest request;
@@ -88,14 +88,14 @@ TEST_F(StreamTest, WhatIsTooLargeEndsBehindTheObjectsBeforeIt) {
   auto pending = backend_->Take();
   EXPECT_TRUE(pending.request.streamed);
   EXPECT_EQ(pending.request.mask.encoding, MaskEncoding::kPng);
-  RequestDelta delta;
+  AnswerDelta delta;
   delta.objects.resize(1);
   delta.objects[0].label = std::string(100'000, 'x');
   constexpr int kObjects = 8;  // more than the connection takes unread
   for (int i = 0; i < kObjects; ++i) pending.sink->OnDelta(delta);
   pending.sink->OnDone(Status(StatusCode::kResourceExhausted, Reason::kResponseTooLarge, "large",
                               {{"field", "mask_extent"}}),
-                       RequestResult());
+                       Answer());
   pending.sink.reset();
   v1::StreamGenerateResponse message;
   int num_objects = 0;
@@ -183,7 +183,7 @@ TEST_F(StreamTest, AnErrorOfPreprocessingNamesTheFieldInsideTheTask) {
     backend_->Take().sink->OnDone(
         Status(StatusCode::kInvalidArgument, Reason::kImageCorrupt, "images[0].content: is damaged",
                {{"field", "images[0].content"}}),
-        RequestResult());
+        Answer());
   });
   v1::StreamGenerateRequest request;
   *request.mutable_task()->mutable_generate() = GoodRequest();
@@ -201,8 +201,7 @@ TEST_F(StreamTest, AnErrorEndsTheStreamWithoutAResult) {
   std::thread engine([this] {
     auto pending = backend_->Take();
     pending.sink->OnDelta(Text("half"));
-    pending.sink->OnDone(Status(StatusCode::kInternal, Reason::kNumericFault, "NaN"),
-                         RequestResult());
+    pending.sink->OnDone(Status(StatusCode::kInternal, Reason::kNumericFault, "NaN"), Answer());
   });
   v1::StreamGenerateRequest request;
   *request.mutable_task()->mutable_generate() = GoodRequest();

@@ -48,7 +48,7 @@ class FakeBackend : public Backend {
       ++num_cancels_;
       changed_.NotifyAll();
     }
-    if (sink != nullptr) sink->OnDone(CancelledStatus("decode"), RequestResult());
+    if (sink != nullptr) sink->OnDone(CancelledStatus("decode"), Answer());
   }
 
   struct Pending {
@@ -96,12 +96,12 @@ class FakeBackend : public Backend {
   Status refusal_ PG_GUARDED_BY(mutex_);
 };
 
-inline RequestResult TextResult(const std::string& text) {
-  RequestResult result;
-  SequenceResult sequence;
-  sequence.text = text;
-  sequence.finish = FinishReason::kStop;
-  result.sequences.push_back(std::move(sequence));
+inline Answer TextResult(const std::string& text) {
+  Answer result;
+  Candidate candidate;
+  candidate.text = text;
+  candidate.finish = FinishReason::kStop;
+  result.candidates.push_back(std::move(candidate));
   result.prompts = {""};
   result.images.push_back({8, 8, 1, ""});
   return result;
