@@ -30,7 +30,7 @@ using paligemma::Status;
 
 constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 
-// Signals are taken by WaitForSignal alone, in no handler.
+// Blocks the signals, so that WaitForSignal() alone takes them and no handler runs.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -41,7 +41,7 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-// True: a signal came within `wait`.
+// Waits up to `wait` for a signal. Returns true if one arrived.
 bool WaitForSignal(const sigset_t& signals, std::chrono::milliseconds wait) {
   const auto until = std::chrono::steady_clock::now() + wait;
   for (;;) {
@@ -75,8 +75,8 @@ int ValidateOnly(const paligemma::ServerConfig& config) {
   return kOk;
 }
 
-// Ends the process at once: destructors would wait for a computation, for probes' connections, and
-// give memory back piece by piece.
+// Ends the process at once. Destructors would wait for a computation and for probes' connections,
+// and would free memory piece by piece.
 [[noreturn]] void Leave(int code) {
   paligemma::FlushLog();
   std::_Exit(code);
@@ -87,7 +87,7 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
   auto serving = paligemma::Serving::Create(config, device, heartbeats);
   if (!serving.ok()) return Fail(serving.status());
   if (const Status bound = (*serving)->Bind(); !bound.ok()) return Fail(bound);
-  // Beside, so that a signal is heard meanwhile.
+  // Loads on a second thread, so that this thread can wait for a signal.
   auto loading = std::async(std::launch::async, [&serving] { return (*serving)->Load(); });
   const auto is_loading = [&loading] {
     return loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
@@ -131,7 +131,7 @@ int main(int argc, char** argv) {
     }
     return kUsage;
   }
-  // Before anything else may touch torch.
+  // Runs before any other code that may initialize torch.
   const auto device = paligemma::PrepareDevice(config.device);
   // Never destroyed: the log's thread lives until the process has ended.
   auto* const heartbeats = new paligemma::Heartbeats;

@@ -16,11 +16,11 @@
 namespace paligemma {
 namespace {
 
-// What ended in the engine may still have to be written.
+// Time to write the answers of requests that have ended in the engine.
 constexpr Millis kTransportGrace{400};
 constexpr Millis kSignalPoll{10};
-// How long late calls are refused before the connections are told to go: what comes while gRPC
-// shuts down ends there as a bare CANCELLED, what comes sooner hears our reason.
+// How long new calls are refused before GOAWAY is sent. gRPC ends a call that arrives during its
+// shutdown with a bare CANCELLED; a call that arrives earlier gets our reason.
 constexpr Millis kRefusalTime{200};
 
 MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
@@ -43,7 +43,7 @@ MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
   return info;
 }
 
-// Runs `work` on a thread of its own, which nobody waits for.
+// Runs `work` on a detached thread, since the process may end before the work does.
 std::future<bool> InBackground(std::function<bool()> work) {
   std::packaged_task<bool()> task(std::move(work));
   std::future<bool> result = task.get_future();
@@ -196,7 +196,7 @@ void Serving::StartWatchdog() {
   watchdog_->Start();
 }
 
-// Looks at the threads itself: a watchdog that hangs would tell nothing.
+// Reads the heartbeats itself, since a watchdog that hangs would report nothing.
 ManagementServer::Probe Serving::Liveness() const {
   std::vector<Heartbeats::Late> late;
   if (config_.watchdog_timeout.count() > 0) late = heartbeats_->Overdue(config_.watchdog_timeout);
@@ -229,7 +229,7 @@ bool Serving::Drain(const SignalWait& signal) {
   SetPhase(Phase::kDraining);
   const auto now = [] { return Clock::Real()->Now(); };
   TimePoint end = now() + (hurry ? Millis(0) : config_.drain_timeout);
-  // Ends what is late with SERVER_DRAINING, so that the transport need not cancel it.
+  // Ends late requests with SERVER_DRAINING, so that the transport need not cancel their calls.
   auto engine = InBackground([this, end] { return host_->Drain(end); });
   auto transport = InBackground([this, end, now] {
     std::this_thread::sleep_for(kRefusalTime);
@@ -248,7 +248,7 @@ bool Serving::Drain(const SignalWait& signal) {
       LogInfo("a second signal: ending the calls in flight");
       host_->EndAll();
     }
-    // What was just told SERVER_DRAINING should hear it; a cancelled call would not.
+    // Waits until calls that were just ended have sent SERVER_DRAINING; cancelling loses it.
     if (hurry && !cancelled && now() > end + kTransportGrace) {
       cancelled = true;
       grpc_->CancelCalls();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's life: bind, load, serve, drain.
+// Composes the server and runs its life: bind, load, serve, drain.
 #ifndef SERVER_SERVING_H_
 #define SERVER_SERVING_H_
 
@@ -28,26 +28,26 @@ class Serving {
   static StatusOr<std::unique_ptr<Serving>> Create(const ServerConfig& config,
                                                    const DeviceChoice& device,
                                                    Heartbeats* heartbeats);
-  // Drains nothing: calls that are left are cancelled.
+  // Does not drain. Cancels the calls that are left.
   ~Serving();
 
-  // Binds both ports; from then on probes are answered and calls are told MODEL_LOADING.
+  // Binds both ports. Probes are answered from then on, and calls are refused with MODEL_LOADING.
   Status Bind();
   // Loads the weights, warms up, and becomes ready. Takes seconds to minutes, and cannot be
   // interrupted; Abandon() and Drain() may be called meanwhile.
   Status Load();
-  // Loaded, and neither draining nor stalled.
+  // Returns true if the model is loaded and the server neither drains nor is stalled.
   bool ready() const { return lifecycle_.ready(); }
-  // Ends the transport while Load() still runs, and returns within a second; the process must end
-  // without destructors then.
+  // Ends the transport while Load() still runs, and returns within a second. The process must then
+  // end without destructors.
   void Abandon();
   // Waits up to the given time for a signal. Returns true if one arrived.
   using SignalWait = std::function<bool(std::chrono::milliseconds)>;
-  // Accepts calls for the drain delay, though no longer ready; then sends GOAWAY and lets the calls
-  // in flight finish for the drain time-out. A signal meanwhile ends the waiting and the calls.
-  // Returns at the latest kLastWords after the time-out or that signal, whatever the engine,
-  // delivery or a client does: threads of it may still run then, so the process must end without
-  // destructors. Returns true if no call had to be ended.
+  // Accepts calls for the drain delay although the probes say no. Then sends GOAWAY and lets the
+  // calls in flight finish for the drain time-out. A signal ends this waiting and the calls.
+  // Returns at the latest kLastWords after the time-out or the signal, whatever the engine, the
+  // delivery or a client does. Threads of the server may still run then, so the process must end
+  // without destructors. Returns true if no call had to be ended.
   static constexpr std::chrono::milliseconds kLastWords{700};
   bool Drain(const SignalWait& signal);
 
@@ -60,7 +60,7 @@ class Serving {
   void SetStalled(bool stalled) PG_LOCKS_EXCLUDED(mutex_);
   void LogSummary(double seconds) const;
   std::string MetricsText();
-  // Of the certificate that new connections get, in seconds since 1970; 0: no TLS.
+  // Returns when the certificate of new connections expires, in seconds since 1970; 0: no TLS.
   std::int64_t CertificateExpiry();
   void StartWatchdog();
   ManagementServer::Probe Liveness() const;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One sequence's tokens to its answer while they come: text in whole characters, nothing of a stop
-// sequence, and objects. Each token is read once.
+// Turns the tokens of one sequence into its answer while they come: text in whole characters
+// without any part of a stop sequence, and objects. Each token is read once.
 //
-// A token leaves with the first byte of its text, so that tokens and text of an answer end
-// together; a token without text leaves when nothing is held back.
+// An event holds a token together with the first byte of its text, so that tokens and text of an
+// answer end together. A token without text is in the first event that holds nothing back.
 #ifndef CORE_ANSWER_ANSWER_READER_H_
 #define CORE_ANSWER_ANSWER_READER_H_
 
@@ -21,7 +21,7 @@
 
 namespace paligemma {
 
-// What a token added.
+// What one token added to the answer.
 struct AnswerEvent {
   std::string text;                  // whole UTF-8 characters, never part of a stop sequence
   std::vector<TokenLogprob> tokens;  // those that `text` begins with
@@ -35,18 +35,18 @@ struct AnswerEvent {
 // One per sequence; not thread safe.
 class AnswerReader {
  public:
-  // Copies what it needs of `request`. `vocabulary` outlives the reader. `image` is the picture
-  // that boxes lie in; of no size when there is none.
+  // Copies the parts of `request` that it needs. `vocabulary` must outlive the reader. Boxes lie in
+  // the picture `image`, whose size is 0 if there is no picture.
   AnswerReader(const Vocabulary* vocabulary, const Request& request, const ImageInfo& image);
 
   // REQUIRES: no earlier event had a finish reason; not EOS.
   AnswerEvent Append(TokenLogprob token);
-  // Ends the answer for a reason that the engine found: returns what was held back. A stop sequence
-  // that only began is text; a broken character becomes U+FFFD. The event's `finish` is kStop when
-  // a stop sequence matched after all. REQUIRES: as Append().
+  // Ends the answer for a reason that the engine found, and returns what was held back. The
+  // beginning of a stop sequence becomes text, and a broken character becomes U+FFFD. The event's
+  // `finish` is kStop if a stop sequence matched after all. REQUIRES: as Append().
   AnswerEvent Finish(FinishReason reason);
 
-  // Objects that were left out: malformed, cut off, repeated, or below the least score.
+  // Returns how many objects were left out: malformed, cut off, repeated, or below the least score.
   int num_dropped_objects() const { return objects_.has_value() ? objects_->num_dropped() : 0; }
 
  private:
@@ -55,7 +55,7 @@ class AnswerReader {
     std::int64_t start = 0;  // offset of its text in the answer, in bytes
   };
 
-  // Takes new text in, and the tokens that it frees.
+  // Adds new text to the event, and the tokens whose text is no longer held back.
   void Show(std::string text, bool all_shown, AnswerEvent* event);
   void FinishObjects(FinishReason reason, AnswerEvent* event);
 

@@ -18,7 +18,7 @@ inline constexpr std::int64_t kMaxMaskPixels = 256'000'000;  // of one request, 
 // Not thread safe; the decoder is shared.
 class MaskMaker {
  public:
-  // `decoder` outlives this; null: only codes can be made.
+  // `decoder` must outlive the maker. If it is null, only codes can be made.
   MaskMaker(MaskDecoder* decoder, const MaskOptions& options, const ImageInfo& image,
             std::int64_t max_pixels)
       : decoder_(decoder), options_(options), image_(image), max_pixels_(max_pixels) {}
@@ -28,15 +28,15 @@ class MaskMaker {
     return object.mask != nullptr && !object.mask->is_rendered;
   }
 
-  // Charges the masks of `objects` that are not rendered yet, all or none of them.
-  // RESPONSE_TOO_LARGE when the request's masks would have more pixels than it may.
+  // Charges the masks of `objects` that are not rendered yet, all of them or none. Returns
+  // RESPONSE_TOO_LARGE if the request's masks would have more pixels than it may have.
   Status Charge(const std::vector<Object>& objects);
 
   // Decodes and renders the mask of an object that was charged. Takes milliseconds to a second.
   Status Render(const Object& object);
 
  private:
-  // What its mask counts: the pixels of the region; codes and polygons are free.
+  // Returns the charge of the object's mask: the pixels of its region. Codes and polygons are free.
   std::int64_t PriceOf(const Object& object) const;
 
   MaskDecoder* const decoder_;

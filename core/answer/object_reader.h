@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokens to objects while they come: boxes, scores, label indexes and the codes of masks, each
-// object once. Masks are rendered elsewhere (mask_maker.h).
+// Turns tokens into objects while they come: boxes, scores, label indexes and the codes of masks.
+// Returns each object once. mask_maker.h renders the masks.
 #ifndef CORE_ANSWER_OBJECT_READER_H_
 #define CORE_ANSWER_OBJECT_READER_H_
 
@@ -22,25 +22,25 @@ bool MayHoldObjects(Task task);
 // One per sequence; not thread safe.
 class ObjectReader {
  public:
-  // Copies what it needs of `request`; `image` is the picture that the boxes lie in.
+  // Copies the parts of `request` that it needs. The boxes lie in the picture `image`.
   ObjectReader(const TokenSpec& tokens, const Request& request, const ImageInfo& image);
 
   // Returns the objects that the token completed. `bytes` is what the token stands for. EOS is not
   // appended.
   std::vector<Object> Append(const TokenLogprob& token, std::string_view bytes);
-  // Ends the output and returns its last object. With `cut` (anything but EOS or a stop sequence
-  // ended the output) an open object is dropped. Once, last.
+  // Ends the output and returns its last object. `cut` says that neither EOS nor a stop sequence
+  // ended the output; an open object is dropped then. REQUIRES: called once and last.
   std::vector<Object> Finish(bool cut);
 
-  // Objects that were complete so far, those below the least score included.
+  // Returns how many objects are complete, including those below the least score.
   int num_complete() const { return static_cast<int>(parser_.objects().size()); }
-  // Malformed, cut off, repeated, or below the least score.
+  // Returns how many objects were malformed, cut off, repeated, or below the least score.
   int num_dropped() const { return parser_.num_dropped() + num_low_; }
 
  private:
   std::vector<Object> TakeNew();
   Object Make(const ParsedObject& parsed) const;
-  // The mean probability of the tokens in [begin, end) and [more_begin, more_end).
+  // Returns the mean probability of the tokens in [begin, end) and [more_begin, more_end).
   std::optional<float> Score(int begin, int end, int more_begin, int more_end) const;
 
   const ImageInfo image_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an answer's readers must know of the model's vocabulary. Plain, so that tests need no
-// tokenizer.
+// The part of the model's vocabulary that the readers of answers need. A plain struct, so that
+// tests need no tokenizer.
 #ifndef CORE_ANSWER_VOCABULARY_H_
 #define CORE_ANSWER_VOCABULARY_H_
 
@@ -14,7 +14,7 @@ namespace paligemma {
 
 struct Vocabulary {
   TokenSpec tokens;
-  // The bytes that a token stands for, as Tokenizer::TokenBytes. Thread safe; the bytes outlive the
+  // Returns the bytes of a token, as Tokenizer::TokenBytes(). Thread safe. The bytes outlive the
   // answers.
   std::function<std::string_view(TokenId)> bytes;
 };

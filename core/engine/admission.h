@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The book of what waits for its first token, and the rule that decides whether one more request
-// may join. It has no thread and no clock, so that every refusal can be tested without them.
+// Keeps the book of requests that wait for their first token, and decides whether one more may
+// wait. The book has no thread and no clock, so that tests can cause every refusal without them.
 #ifndef CORE_ENGINE_ADMISSION_H_
 #define CORE_ENGINE_ADMISSION_H_
 
@@ -42,16 +42,16 @@ class Admission {
   // `load` must outlive the book. REQUIRES: max_queued > 0.
   Admission(const AdmissionOptions& options, const LoadEstimator* load);
 
-  // `pixels`: of all pictures of the request.
+  // `pixels` counts those of all pictures of the request.
   Share ShareOf(const Request& request, std::int64_t pixels) const;
 
-  // Returns OK if the request may wait: the queue has room, and the answer can be there before the
-  // deadline. A deadline that has passed, or that the measured speed cannot keep, is
-  // DEADLINE_EXCEEDED; one that could be kept but for the queue is SERVER_OVERLOADED, as is a full
-  // queue. `is_idle`: no other request is in flight; such a request is never refused for its speed.
+  // Returns OK if the queue has room and the answer can be ready before the deadline. Returns
+  // DEADLINE_EXCEEDED if the deadline has passed or the measured speed cannot keep it. Returns
+  // SERVER_OVERLOADED if the queue is full, or if only the requests in the queue make this one
+  // late. `is_idle` says that no other request is in flight; then no speed leads to a refusal.
   Status Check(const Request& request, const Share& share, TimePoint now, bool is_idle) const;
 
-  // Books a request that was admitted, one whose pictures have been decoded, and one that got its
+  // Book that a request was admitted, that its pictures have been decoded, and that it got its
   // first token or ended.
   void Enter(const Share& share);
   void Decoded(Share* share);
@@ -64,7 +64,7 @@ class Admission {
 
   Status CheckQueue(const Share& share) const;
   Status CheckSpeed(const Request& request, const Share& share, Duration left) const;
-  // Returns the time until what waits and goes first is done.
+  // Returns how long the waiting requests that go first will take.
   Duration TimeAhead(const Share& share) const;
   Status Overloaded(const std::string& what) const;
 

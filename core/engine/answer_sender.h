@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends the answer of a request with masks to its sink: renders each mask once, off the delivery
-// thread, and keeps the order of what it was given. What waits is dropped when the request fails,
-// is cancelled or is too late.
+// Sends the answer of a request with masks to its sink. Renders each mask once, away from the
+// delivery thread, and keeps the order of deltas. Drops what waits if the request fails, is
+// cancelled or misses its deadline.
 #ifndef CORE_ENGINE_ANSWER_SENDER_H_
 #define CORE_ENGINE_ANSWER_SENDER_H_
 
@@ -38,12 +38,12 @@ class AnswerSender final : public PostprocessPool::Lane,
   AnswerSender(Options options, MaskMaker masks)
       : options_(std::move(options)), masks_(std::move(masks)) {}
 
-  // Sends the delta once the masks of its objects, one at most, are rendered.
+  // Sends the delta once its object, at most one, has its mask.
   void Send(AnswerDelta delta) PG_LOCKS_EXCLUDED(mutex_);
 
-  // Ends the request once everything before is sent, and at once when `status` is an error. Masks
-  // that the result lacks are rendered first: none of them if all together are above the limit.
-  // Once; nothing may follow.
+  // Ends the request once all deltas are sent, or at once if `status` is an error. Renders the
+  // masks that the result lacks first, or none of them if together they are above the limit.
+  // REQUIRES: called once and last.
   void End(Status status, Answer result) PG_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -53,7 +53,7 @@ class AnswerSender final : public PostprocessPool::Lane,
   };
 
   bool RunTurn() override PG_LOCKS_EXCLUDED(mutex_);
-  // Each returns true if a turn's work is done.
+  // Each returns true if it did work that ends a turn.
   bool SendNow(AnswerDelta delta);
   bool RenderNext(const Answer& result);
   void EndNow(Ending ending);
@@ -66,11 +66,11 @@ class AnswerSender final : public PostprocessPool::Lane,
 
   const Options options_;
 
-  // Of the turns alone, of which one runs at a time.
+  // Used by turns alone. One turn runs at a time.
   MaskMaker masks_;
-  Status failure_;  // of a mask, or why none is wanted any more
+  Status failure_;  // why a mask failed, or why no mask is wanted any more
   Duration spent_{};
-  bool charged_ = false;            // the result's masks are
+  bool charged_ = false;            // the masks of the result are paid for
   std::vector<Object> unrendered_;  // of the result
   std::size_t num_rendered_ = 0;    // of these
 

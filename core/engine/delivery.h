@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// From step events to answers, on a thread of its own: reads each token once, adds up what a
-// request gets, and calls the sinks. A request whose answer has masks is handed to an AnswerSender,
-// so that rendering holds up nobody else. Delivery owns each request's sink from Begin() or
-// Reject() on, and sees that its OnDone is called exactly once, after the engine let go of all its
-// sequences.
+// Turns step events into answers on a thread of its own: reads each token once, collects what a
+// request gets, and calls the sinks. An AnswerSender takes over a request whose answer has masks,
+// so that rendering delays no other request. Delivery owns each request's sink from Begin() or
+// Reject() on. It calls OnDone exactly once, after the engine has released all sequences of the
+// request.
 //
 // Thread safety: thread safe; sinks and hooks are called with no lock held, one call at a time for
 // each request, from the delivery thread or, with masks, from the postprocessing threads.
@@ -43,8 +43,8 @@ struct DeliveryRequest {
   std::shared_ptr<ResponseSink> sink;
   std::shared_ptr<const Cancellation> cancellation;
   std::vector<Output> outputs;  // as result.candidates
-  // Prompts, images, seed, counts known so far, timing.preprocess; one Candidate for each
-  // sequence, with its indices.
+  // Holds prompts, images, seed, the counts known so far, timing.preprocess, and one Candidate with
+  // its indices for each sequence.
   Answer result;
   TimePoint arrival{}, deadline = kNoDeadline;
   bool logprobs = false;
@@ -61,7 +61,7 @@ class Delivery final : public EventReceiver {
     Heartbeats* heartbeats = nullptr;  // may be null; must outlive delivery
   };
 
-  // How delivery talks back. None may block; from the threads that call the sinks.
+  // Delivery calls these from the threads that call the sinks. None may block.
   struct Hooks {
     std::function<void(SequenceId)> cancel;                // to the engine
     std::function<void(SequenceId, FinishReason)> finish;  // to the engine
@@ -74,7 +74,8 @@ class Delivery final : public EventReceiver {
   // Starts the threads. `clock` must outlive it.
   Delivery(const Options& options, Hooks hooks, const Clock* clock);
 
-  // Delivers what is queued, ends what is left with SERVER_DRAINING, joins the threads.
+  // Delivers the queued events, ends the remaining requests with SERVER_DRAINING, and joins the
+  // threads.
   ~Delivery() override;
 
   // Takes a request over. Call it before its sequences go to the engine.
@@ -105,14 +106,14 @@ class Delivery final : public EventReceiver {
   };
   using Message = std::variant<DeliveryRequest, Rejection, Events, End>;
 
-  // One sequence's way out.
+  // The output of one sequence.
   struct Output {
     SequenceId sequence = kNoSequence;
     std::unique_ptr<AnswerReader> reader;
     Candidate* result = nullptr;  // of the request's result
     AnswerDelta delta;            // of this round
     bool closed = false;          // no more text: it ended, here or in the engine
-    bool ended = false;           // the engine let go of it
+    bool ended = false;           // the engine has released it
     bool late = false;            // its time budget ended before its first token
   };
   struct Live {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's front and the table of live requests: admits requests, has them prepared, hands
-// their sequences to the engine, and ends each request exactly once.
+// The front of the engine and the table of live requests: admits requests, lets the pool prepare
+// them, submits their sequences to the engine, and ends each request exactly once.
 //
 //   Submit -> Admission -> PreprocessPool -> Engine -> Delivery -> ResponseSink
 //
-// It can be built before the model is there: until Start() requests are refused with MODEL_LOADING,
-// so that ports may be bound first.
+// A dispatcher exists before the model is loaded, so that ports can be bound first. Until Start()
+// it refuses requests with MODEL_LOADING.
 //
 // Thread safety: thread safe. Sinks are called from delivery's threads, never from Submit or
 // Cancel. Lock order: at most one mutex is held at a time, and the load estimator's beside it.
@@ -41,13 +41,13 @@ namespace paligemma {
 
 struct DispatcherOptions {
   AdmissionOptions admission;
-  // Decode pictures. The last of several takes small ones alone.
+  // Threads that decode pictures. If there are several, the last one takes only small pictures.
   int num_preprocess_threads = 2;
   std::int64_t max_decoded_bytes = std::int64_t{1} << 30;  // of pictures that are being decoded
   int num_postprocess_threads = 2;                         // render masks
   std::int64_t max_mask_pixels = kMaxMaskPixels;           // of one request
   SchedulerOptions scheduler;
-  // Where the threads show that they get on; may be null, and must outlive the dispatcher.
+  // The heartbeats of the threads. May be null; must outlive the dispatcher.
   Heartbeats* heartbeats = nullptr;
 };
 
@@ -63,7 +63,7 @@ struct DispatcherStats {
 
 class Dispatcher {
  public:
-  // What exists once the model is loaded; becomes the dispatcher's own.
+  // The parts that exist once the model is loaded. The dispatcher takes them over.
   struct Parts {
     std::unique_ptr<ModelRunner> runner;
     std::unique_ptr<Preprocessor> preprocessor;
@@ -75,7 +75,8 @@ class Dispatcher {
   Dispatcher(const DispatcherOptions& options, EngineObserver* observer = nullptr,
              const Clock* clock = Clock::Real());
 
-  // Ends what is left with SERVER_DRAINING, then joins all threads. Waits for a step in progress.
+  // Ends the remaining requests with SERVER_DRAINING and joins all threads. Waits for a step in
+  // progress.
   ~Dispatcher();
 
   Dispatcher(const Dispatcher&) = delete;
@@ -84,11 +85,10 @@ class Dispatcher {
   // Starts the threads. REQUIRES: called once, before the destructor.
   void Start(Parts parts) PG_LOCKS_EXCLUDED(mutex_);
 
-  // Takes the request over; never blocks. From then on `sink` gets exactly one OnDone. An error
-  // means a refusal: the sink is never called. MODEL_LOADING, SERVER_DRAINING and SERVER_OVERLOADED
-  // are UNAVAILABLE with a retry_after(). A deadline that has passed is DEADLINE_EXCEEDED, and so
-  // is one that the measured speed cannot keep; one that it could keep but for the queue before it
-  // is SERVER_OVERLOADED. A request that comes to an idle server is never refused for its speed.
+  // Takes the request over and never blocks. After success `sink` gets exactly one OnDone. An error
+  // refuses the request, and the sink is never called. MODEL_LOADING, SERVER_DRAINING and
+  // SERVER_OVERLOADED are UNAVAILABLE with a retry_after(). Admission::Check() says which deadlines
+  // are refused.
   StatusOr<RequestId> Submit(Request request, std::shared_ptr<ResponseSink> sink)
       PG_LOCKS_EXCLUDED(mutex_);
 
@@ -96,9 +96,9 @@ class Dispatcher {
   // for any other. Ids that are unknown or have ended are ignored.
   void Cancel(RequestId id) PG_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new work from now on and waits for what was accepted. After `deadline` (of the
-  // machine's clock) the rest ends with SERVER_DRAINING and DEADLINE_EXCEEDED is returned. May be
-  // called again.
+  // Refuses new requests from now on and waits for the accepted ones. At `deadline` (of the
+  // machine's clock) ends those that are left with SERVER_DRAINING and returns DEADLINE_EXCEEDED.
+  // May be called again.
   Status Drain(TimePoint deadline) PG_LOCKS_EXCLUDED(mutex_);
 
   // Waits until every request that was accepted has ended. New work is taken meanwhile.
@@ -108,18 +108,18 @@ class Dispatcher {
   // ended are free only then. REQUIRES: Start().
   void AwaitIdle() { engine_->AwaitIdle(); }
 
-  // Ends what was accepted with SERVER_DRAINING, without waiting for a step in progress; new work
-  // is taken as before.
+  // Ends all accepted requests with SERVER_DRAINING, without waiting for a step in progress. New
+  // requests are taken as before.
   void EndAll() PG_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new work, and returns at once.
+  // Refuses new requests from now on, and returns at once.
   void StopAdmission() PG_LOCKS_EXCLUDED(mutex_);
 
   DispatcherStats Stats() const PG_LOCKS_EXCLUDED(mutex_);
 
  private:
-  // How far a request is. Its sink belongs to the table while it waits, to the preprocessing thread
-  // while it is prepared, and to delivery from then on.
+  // The stage of a request. Its sink belongs to the table while the request waits, to the
+  // preprocessing thread while it is prepared, and to delivery from then on.
   enum class Stage { kWaiting, kPreparing, kSubmitted };
 
   // One accepted request, until it ended.
@@ -145,7 +145,7 @@ class Dispatcher {
 
   bool AwaitEnds(TimePoint deadline) PG_REQUIRES(mutex_);
 
-  // Says why no request is taken, or OK.
+  // Returns OK, or why no request is taken.
   Status CheckOpen() const PG_REQUIRES(mutex_);
 
   // On a preprocessing thread.
@@ -174,7 +174,7 @@ class Dispatcher {
   bool started_ PG_GUARDED_BY(mutex_) = false;
   bool draining_ PG_GUARDED_BY(mutex_) = false;
 
-  // Set by Start() before started_ and then left alone; each outlives the next.
+  // Start() sets these before started_ and nothing changes them later. Each outlives the next.
   std::unique_ptr<Preprocessor> preprocessor_;
   Vocabulary vocabulary_;
   std::unique_ptr<MaskDecoder> mask_decoder_;

@@ -176,7 +176,7 @@ void Engine::Add(std::vector<StepEvent> events) {
 }
 
 void Engine::Deliver() {
-  // First, so that whoever hears of an end finds its blocks free.
+  // Publishes first, so that a receiver that learns of an end finds the blocks free.
   Publish();
   if (!events_.empty()) receiver_->OnEvents(std::exchange(events_, {}), clock_->Now());
 }

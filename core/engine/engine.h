@@ -30,11 +30,11 @@
 
 namespace paligemma {
 
-// Where events go. Called from the engine thread; must not block.
+// Receives the events. The engine thread calls it; it must not block.
 class EventReceiver {
  public:
   virtual ~EventReceiver() = default;
-  // `when`: the engine's clock as the events came about.
+  // `when` is the time of the events by the engine's clock.
   virtual void OnEvents(std::vector<StepEvent> events, TimePoint when) = 0;
 };
 
@@ -52,23 +52,24 @@ class Engine {
          EventReceiver* receiver, EngineObserver* observer, const Clock* clock,
          Heartbeats* heartbeats = nullptr);
 
-  // Waits for the steps in flight, ends what is left with SERVER_DRAINING, joins the thread.
+  // Waits for the steps in flight, ends the remaining sequences with SERVER_DRAINING, and joins the
+  // thread.
   ~Engine();
 
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Hands sequences over; never blocks and never refuses. Each gets exactly one finished event.
-  // REQUIRES: FitsEver() of each.
+  // Takes the sequences over. Never blocks and never refuses. Each sequence gets exactly one
+  // finished event. REQUIRES: FitsEver() of each.
   void Submit(std::vector<std::unique_ptr<Sequence>> sequences) PG_LOCKS_EXCLUDED(mutex_);
 
   // Ends a sequence with CANCELLED before the next step. Unknown ids are ignored.
   void Cancel(SequenceId id) PG_LOCKS_EXCLUDED(mutex_);
 
-  // Ends a sequence well, for a reason that delivery found. Unknown ids are ignored.
+  // Ends a sequence without an error, for a reason that delivery found. Ignores unknown ids.
   void Finish(SequenceId id, FinishReason reason) PG_LOCKS_EXCLUDED(mutex_);
 
-  // Whether the sequence could run if it were alone.
+  // Returns true if the sequence could run alone.
   bool FitsEver(const Sequence& sequence) const { return scheduler_.FitsEver(sequence); }
   int max_positions() const { return kv_.num_blocks() * kv_.block_size(); }
 

@@ -44,7 +44,7 @@ void LoadEstimator::OnRequestEnded(TimePoint now, bool more) {
 }
 
 void LoadEstimator::OnPrepared(std::int64_t pixels, Duration duration) {
-  // Of a small picture the time is that of the rest of the work.
+  // The time of a small picture is mostly the time of other work.
   if (pixels < kMinTimedPixels) return;
   MutexLock lock(&mutex_);
   pixel_.Add(Seconds(duration) / static_cast<double>(pixels));

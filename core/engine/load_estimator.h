@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast this server works, learnt from its steps, and what follows for a request that comes now.
+// Measures the speed of this server by its steps, and estimates the time of a request that comes
+// now.
 //
-// Estimates are low: what a request needs if nothing else hinders it. While nothing was measured
-// they are zero. Thread safe.
+// Estimates are low: each is the time of a request that nothing hinders. They are zero until
+// something has been measured. Thread safe.
 #ifndef CORE_ENGINE_LOAD_ESTIMATOR_H_
 #define CORE_ENGINE_LOAD_ESTIMATOR_H_
 
@@ -15,7 +16,7 @@
 
 namespace paligemma {
 
-// What the model does before a first token.
+// The model's work before a first token.
 struct PrefixWork {
   std::int64_t tokens = 0;  // of prompts, pictures included
   std::int64_t images = 0;
@@ -23,27 +24,27 @@ struct PrefixWork {
 
 class LoadEstimator final : public EngineObserver {
  public:
-  // Hands everything on to `next`, which may be null and must outlive this.
+  // Passes every call on to `next`, which may be null and must outlive this.
   explicit LoadEstimator(EngineObserver* next) : next_(next) {}
 
   void OnStep(const StepStats& stats) override PG_LOCKS_EXCLUDED(mutex_);
   void OnPreemptions(int count) override;
 
-  // A request has ended; `more`: others are in flight, so that the time to the next end is the time
-  // that one takes.
+  // Books that a request has ended. `more` says that others are in flight, so that the time until
+  // the next end measures the completion rate.
   void OnRequestEnded(TimePoint now, bool more) PG_LOCKS_EXCLUDED(mutex_);
 
-  // A thread has prepared a request whose pictures have so many pixels.
+  // Books that a thread has prepared a request whose pictures have so many pixels.
   void OnPrepared(std::int64_t pixels, Duration duration) PG_LOCKS_EXCLUDED(mutex_);
 
   // Returns the time that a thread needs to decode and resize so many pixels.
   Duration PictureTime(std::int64_t pixels) const PG_LOCKS_EXCLUDED(mutex_);
-  // Encoding and prefilling.
+  // Returns the time to encode and prefill so much work.
   Duration PrefixTime(const PrefixWork& work) const PG_LOCKS_EXCLUDED(mutex_);
-  // One decode step after the other.
+  // Returns the time of so many decode steps, one after the other.
   Duration DecodeTime(int num_steps) const PG_LOCKS_EXCLUDED(mutex_);
-  // How long a client should wait that found `num_queued` requests before it: as long as these take
-  // at the rate at which requests ended lately.
+  // Returns the retry delay to suggest when `num_queued` requests are ahead: num_queued divided by
+  // the recent completion rate.
   std::chrono::milliseconds RetryDelay(int num_queued) const PG_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -64,7 +65,7 @@ class LoadEstimator final : public EngineObserver {
 
   EngineObserver* const next_;
   mutable Mutex mutex_;
-  // In seconds. An image's is the mean over those too that the image cache had.
+  // In seconds. The mean of an image includes images that the cache had.
   Mean image_ PG_GUARDED_BY(mutex_), prefill_token_ PG_GUARDED_BY(mutex_);
   Mean decode_step_ PG_GUARDED_BY(mutex_), request_ PG_GUARDED_BY(mutex_);
   Mean pixel_ PG_GUARDED_BY(mutex_);

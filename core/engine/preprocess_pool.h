@@ -48,7 +48,7 @@ class PreprocessPool {
 
   // Starts the threads. REQUIRES: num_threads > 0.
   PreprocessPool(const Options& options, Work work);
-  // Does what is queued, then joins the threads.
+  // Prepares the queued requests, then joins the threads.
   ~PreprocessPool();
   PreprocessPool(const PreprocessPool&) = delete;
   PreprocessPool& operator=(const PreprocessPool&) = delete;

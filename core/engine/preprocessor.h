@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a request to what the model reads: pictures decoded and resized, prompts assembled and
-// tokenized. An interface, so that the engine is tested without codecs and tokenizer.
+// Makes the model's input of a request: decodes and resizes its pictures, builds and tokenizes its
+// prompts. An interface, so that the engine is tested without codecs and tokenizer.
 #ifndef CORE_ENGINE_PREPROCESSOR_H_
 #define CORE_ENGINE_PREPROCESSOR_H_
 
@@ -25,7 +25,7 @@ struct PreparedRequest {
   std::vector<ImageInfo> image_infos;
   int tokens_per_image = 0;
   TokenId eos = 1;
-  int max_tokens = 0;  // the method's default filled in
+  int max_tokens = 0;  // the request's, or the default of its task
 };
 
 // Thread safe: several preprocessing threads call it.
@@ -33,7 +33,8 @@ class Preprocessor {
  public:
   virtual ~Preprocessor() = default;
 
-  // Returns the pixels of each picture, as its header promises them; 0 where it cannot be read.
+  // Returns the number of pixels that the header of each picture promises; 0 if it has none to
+  // read.
   virtual std::vector<std::int64_t> CountPixels(const Request& request) const = 0;
 
   // Calls `check` between stages and every few rows of a picture, and returns its error. Other

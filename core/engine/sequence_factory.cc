@@ -7,13 +7,13 @@
 namespace paligemma {
 namespace {
 
-// A seed that fits the API's positive int32.
+// Returns a seed that fits the API's positive int32.
 std::uint64_t DrawSeed() {
   std::random_device device;
   return device() & 0x7fffffffu;
 }
 
-// splitmix64 (Steele, Lea, Flood 2014), so that neighbouring places draw unrelated numbers.
+// Returns splitmix64 (Steele, Lea, Flood 2014), so that neighbouring places draw unrelated numbers.
 std::uint64_t SeedOf(std::uint64_t seed, std::uint64_t place) {
   if (place == 0) return seed;
   std::uint64_t z = seed + place * 0x9e3779b97f4a7c15u;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a prepared request to its sequences, one for each prompt and candidate, and to what delivery
+// Makes the sequences of a prepared request, one for each prompt and candidate, and what delivery
 // needs to put their answers together.
 #ifndef CORE_ENGINE_SEQUENCE_FACTORY_H_
 #define CORE_ENGINE_SEQUENCE_FACTORY_H_
@@ -21,9 +21,9 @@ struct PreparedSequences {
   DeliveryRequest delivery;                          // without id, sink and cancellation
 };
 
-// Draws a seed when the request names none. Each sequence's own seed depends on the request's and
-// on its place; the first one's is the request's. `vocabulary` outlives what is made. `next_id`
-// gives out sequence ids. Thread safe.
+// Draws a seed if the request names none. The first sequence has the seed of the request; the seeds
+// of the others depend on it and on their places. `vocabulary` must outlive the sequences and the
+// delivery. `next_id` holds the next free sequence id. Thread safe.
 PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared,
                                 const Vocabulary& vocabulary, std::atomic<SequenceId>* next_id);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be set of a model host. The structs inside belong to the parts that read them; each
-// default stands there and nowhere else. Values.
+// The options of a model host. The structs inside belong to the parts that read them. Each default
+// stands there and nowhere else. Values.
 #ifndef CORE_HOST_HOST_OPTIONS_H_
 #define CORE_HOST_HOST_OPTIONS_H_
 
@@ -20,10 +20,11 @@ struct HostOptions {
   bool allow_ignore_eos = false;
   std::int64_t kv_cache_mib = 0;  // for keys and values; 0: derived from what is free
   ImageLimits image_limits;
-  // The host derives from the manifest and from its threads: tokens_per_image, the numbers of
-  // threads, and max_queued_tokens where it is 0.
+  // From the manifest and num_threads, the host derives tokens_per_image, the numbers of threads,
+  // and max_queued_tokens where it is 0.
   DispatcherOptions dispatcher;
-  // The host fills in num_threads, kv_cache_bytes and what the scheduler's options bound.
+  // The host fills in num_threads, kv_cache_bytes and the members that the scheduler's options
+  // bound.
   RunnerOptions runner;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads what a host serves. Apart from the host, since LibTorch is needed here alone.
+// Loads the model that a host serves. Apart from the host, since only loading needs LibTorch.
 #ifndef CORE_HOST_LOAD_MODEL_H_
 #define CORE_HOST_LOAD_MODEL_H_
 

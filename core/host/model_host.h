@@ -36,12 +36,12 @@ class ModelHost final : public Backend {
                                                    const HostOptions& options,
                                                    EngineObserver* observer,
                                                    const Clock* clock = Clock::Real());
-  // The same for a manifest that was read already; `directory` may be empty where nothing is
+  // Makes a host for a manifest that was read already. `directory` may be empty if no model will be
   // loaded.
   ModelHost(std::string directory, Manifest manifest, const HostOptions& options,
             EngineObserver* observer, const Clock* clock = Clock::Real());
 
-  // Ends what is left with SERVER_DRAINING. Waits for a step in progress.
+  // Ends the remaining requests with SERVER_DRAINING. Waits for a step in progress.
   ~ModelHost() override;
   ModelHost(const ModelHost&) = delete;
   ModelHost& operator=(const ModelHost&) = delete;
@@ -52,10 +52,10 @@ class ModelHost final : public Backend {
   StatusOr<Handle> Submit(Request request, std::shared_ptr<ResponseSink> sink) override;
   void Cancel(Handle handle) override { dispatcher_.Cancel(handle); }
 
-  // Refuses new work and waits for what was accepted; ends what is left at `deadline` with
-  // SERVER_DRAINING. Returns true if nothing had to be ended.
+  // Refuses new requests and waits for the accepted ones. At `deadline` ends those that are left
+  // with SERVER_DRAINING. Returns true if no request had to be ended.
   bool Drain(TimePoint deadline) { return dispatcher_.Drain(deadline).ok(); }
-  // Ends what was accepted with SERVER_DRAINING; new work is taken as before.
+  // Ends all accepted requests with SERVER_DRAINING. New requests are taken as before.
   void EndAll() { dispatcher_.EndAll(); }
 
   DispatcherStats Stats() const { return dispatcher_.Stats(); }
@@ -63,11 +63,11 @@ class ModelHost final : public Backend {
   const std::string& directory() const { return directory_; }
   const Manifest& manifest() const { return manifest_; }
   const std::string& name() const { return rules_.model_name; }  // "models/..."
-  // With the values that the host derives.
+  // Returns the options with the values that the host derived.
   const HostOptions& options() const { return options_; }
-  // What was loaded. REQUIRES: Start().
+  // Describes the loaded model. REQUIRES: Start().
   const ModelSummary& Summary() const { return summary_; }
-  // The bytes that a token stands for. REQUIRES: Start().
+  // Returns the bytes of a token. REQUIRES: Start().
   std::string_view TokenBytes(TokenId token) const { return vocabulary_.bytes(token); }
 
  private:
@@ -75,7 +75,7 @@ class ModelHost final : public Backend {
   const Manifest manifest_;
   const HostOptions options_;
   RequestRules rules_;
-  // Set by Start() before the first request and then left alone.
+  // Start() sets these before the first request, and nothing changes them later.
   ModelSummary summary_;
   Vocabulary vocabulary_;
   Dispatcher dispatcher_;  // last: its threads use what stands above

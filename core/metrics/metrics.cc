@@ -103,7 +103,7 @@ struct Metrics::Impl {
               {"torch", info.torch},
               {"cuda", info.cuda}})
         .Set(1);
-    // What routers that know adapters look for; there are none.
+    // Routers that know adapters look for this metric. This server has no adapters.
     adapters = &AddGauge(
         "paligemma_lora_requests_info", "Adapters in use; its value is the scrape's time",
         {{"max_lora", "0"}, {"running_lora_adapters", ""}, {"waiting_lora_adapters", ""}});
@@ -170,7 +170,8 @@ struct Metrics::Impl {
     prefill_batch =
         &AddHistogram("paligemma_batch_size", help, kBatchSizes, {{"phase", "prefill"}});
     decode_batch = &AddHistogram("paligemma_batch_size", help, kBatchSizes, {{"phase", "decode"}});
-    // No prefix is ever shared: a prompt is prefilled whole, and sees its own picture.
+    // Stays 0, since no prefix is shared: a prompt is prefilled whole and attends to its own
+    // picture.
     AddCounter("paligemma_prefix_cache_queries_total", "Prompts looked up in a prefix cache");
     AddCounter("paligemma_prefix_cache_hits_total", "Prompts that a prefix cache had");
     preemptions = &AddCounter("paligemma_preemptions_total", "Sequences that lost their KV blocks");

@@ -23,15 +23,15 @@ namespace paligemma {
 struct MetricsInfo {
   std::string version, commit, torch, cuda;  // `cuda` is empty without a GPU
   std::string model, revision, dtype, device;
-  // Of all RPCs that are served: {"paligemma.v1.PaliGemmaService", "Caption", "unary"} and so on.
-  // Their series exist from the start; any other RPC counts as "other".
+  // All RPCs that are served, such as {"paligemma.v1.PaliGemmaService", "Caption", "unary"}. Their
+  // series exist from the start. Any other RPC counts as "other".
   struct Rpc {
     std::string service, method, type;
   };
   std::vector<Rpc> rpcs;
 };
 
-// What is read when a scrape comes.
+// Values that are read at each scrape.
 struct MetricsGauges {
   int requests_waiting = 0, requests_running = 0;
   int kv_blocks_used = 0, kv_blocks_total = 0, kv_block_size = 0;
@@ -54,11 +54,11 @@ class Metrics final : public EngineObserver {
   explicit Metrics(const MetricsInfo& info);
   ~Metrics() override;
 
-  // A request that the engine accepted has ended.
+  // Counts a request that the engine accepted and that has ended.
   void RequestFinished(Task task, const Status& status, const Answer& result);
-  // A request that never was accepted.
+  // Counts a request that was refused.
   void RequestRejected(Rejection rejection);
-  // Time between two deliveries of one stream, divided by the tokens of the later.
+  // Books the time between two deliveries of one stream, divided by the tokens of the later one.
   void TokensDelivered(Task task, Duration since_last, int num_tokens);
 
   // `service` and `method` as in MetricsInfo::rpcs; `code` is gRPC's number.
@@ -69,7 +69,7 @@ class Metrics final : public EngineObserver {
   void OnStep(const StepStats& stats) override;
   void OnPreemptions(int count) override;
 
-  // The text format of Prometheus.
+  // Returns all metrics in the text format of Prometheus.
   std::string ExportText(const MetricsGauges& gauges);
 
  private:

@@ -29,7 +29,7 @@ MetricFamily Single(const char* name, const char* help, MetricType type, double 
 std::vector<std::string> StatFields() {
   std::ifstream file("/proc/self/stat");
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  // The name before may hold anything, parentheses included.
+  // The process name before these fields may hold any character, parentheses included.
   std::istringstream rest(text.substr(std::min(text.size(), text.rfind(')') + 1)));
   return {std::istream_iterator<std::string>(rest), std::istream_iterator<std::string>()};
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Prometheus' client libraries say of their process: CPU time, memory, descriptors, threads.
+// The process metrics of Prometheus' client libraries: CPU time, memory, descriptors, threads.
 // Private to core/metrics.
 #ifndef CORE_METRICS_PROCESS_METRICS_H_
 #define CORE_METRICS_PROCESS_METRICS_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the three codecs share. Private to core/vision.
+// The parts that the three codecs share. Private to core/vision.
 #ifndef CORE_VISION_CODEC_H_
 #define CORE_VISION_CODEC_H_
 

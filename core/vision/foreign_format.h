@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says what bytes are that were sent as an image and are none. Private to core/vision.
+// Names the format of bytes that were sent as an image but are none. Private to core/vision.
 #ifndef CORE_VISION_FOREIGN_FORMAT_H_
 #define CORE_VISION_FOREIGN_FORMAT_H_
 

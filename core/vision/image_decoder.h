@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image files of clients to RGB pixels, with every cost bounded before it is paid.
+// Decodes clients' image files to RGB pixels. Every cost is bounded before it is paid.
 //
 // JPEG, PNG and WebP, told apart by their first bytes and decoded by their own libraries. The
 // pixels equal Pillow's convert("RGB"): JPEG by the accurate integer DCT with fancy upsampling,
@@ -8,7 +8,8 @@
 // from Pillow in one place: 16-bit grey, where Pillow clips values above 255, is cut to its upper
 // byte too.
 //
-// A file that is cut short or damaged is refused, never filled up. Pure functions, thread safe.
+// A truncated or damaged file is refused; missing pixels are never made up. Pure functions, thread
+// safe.
 #ifndef CORE_VISION_IMAGE_DECODER_H_
 #define CORE_VISION_IMAGE_DECODER_H_
 
@@ -49,7 +50,7 @@ StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& l
                                    std::string_view field, const InterruptCheck& check = nullptr);
 inline constexpr std::int64_t kBytesPerPixel = 8;
 
-// Returns how many pixels the header of a picture promises: 0 if it has none that can be read.
+// Returns how many pixels the header of a picture promises; 0 if the header cannot be read.
 // Reads no pixel.
 std::int64_t CountPixels(const ImageInput& input);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes of a client to what the vision encoder is shown: decoded, upright, resized as the manifest
-// says, named by a keyed hash of the resized pixels and of the scope in which they are shared.
-// Immutable after Create(), thread safe.
+// Turns a client's picture into the vision encoder's input: decodes it, turns it upright, resizes
+// it as the manifest says, and names it by a keyed hash of the resized pixels and of the scope in
+// which they are shared. Immutable after Create(), thread safe.
 #ifndef CORE_VISION_IMAGE_PREPARER_H_
 #define CORE_VISION_IMAGE_PREPARER_H_
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mask decoder's 64 x 64 values to a mask in the image, encoded as the client asked.
+// Renders the mask decoder's 64 x 64 values as a mask in the image, encoded as the client asked.
 //
 // The rule is the evaluator's (semantics 6.3): resized with Pillow's BILINEAR to the pixel box, a
 // pixel belongs where the value is > 0; for another threshold t, where (value + 1) / 2 > t. Pure

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resizing to the square that the vision encoder sees. Pure functions, thread safe. The formulas
-// are those of semantics 2.3; the reference's hashes of 2.4 hold bit for bit.
+// Resizes pictures to the square that the vision encoder sees. Pure functions, thread safe. The
+// formulas are those of semantics 2.3; the reference's hashes of 2.4 hold bit for bit.
 #ifndef CORE_VISION_RESAMPLER_H_
 #define CORE_VISION_RESAMPLER_H_
 
@@ -19,9 +19,8 @@ enum class ResizeKernels { kBest, kPlain };
 
 // Resizes to `size` x `size`:
 //   kPillowBicubic      Pillow's BICUBIC, antialiased when it shrinks, in its 8-bit fixed point
-//   kBilinear           the original inference's: bilinear without antialiasing, half-pixel
-//   centres,
-//                       float32, cut to uint8 without rounding
+//   kBilinear           the original inference's: bilinear without antialiasing, float32,
+//                       half-pixel centres, cut to uint8 without rounding
 //   kBilinearAntialias  Pillow's BILINEAR. The original notebook's is TensorFlow's antialiased
 //                       bilinear kept in float; this is that within rounding to 8 bits
 // kPadWhite first pads to a square with white, placed as Pillow's ImageOps.pad does: the image in

@@ -34,7 +34,7 @@ Json ToJson(const AccessRecord& record, bool with_content) {
   json["code"] = StatusCodeName(record.status.code());
   if (!record.status.ok()) {
     json["reason"] = ReasonName(record.status.reason());
-    // Messages may quote what the client sent.
+    // Omits messages of refusals, since they may quote what the client sent.
     if (with_content || record.status.code() == StatusCode::kInternal) {
       json["error"] = record.status.message();
     }
@@ -66,7 +66,7 @@ Json ToJson(const AccessRecord& record, bool with_content) {
 
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
 
-// Whether a value needs no quotes in key=value.
+// Returns true if the value needs no quotes in key=value.
 bool IsBare(std::string_view text) {
   return !text.empty() && std::none_of(text.begin(), text.end(), [](char c) {
     return IsControl(c) || c == ' ' || c == '"' || c == '=' || c == '\\';
@@ -123,7 +123,7 @@ void AccessLog::Write(const AccessRecord& record) const {
 }
 
 std::string TraceIdOf(std::string_view traceparent) {
-  // version "-" trace id "-" parent id "-" flags; what a later version adds begins with "-".
+  // The format is version "-" trace id "-" parent id "-" flags. Later versions append "-" and more.
   constexpr size_t kSize = 55;
   if (traceparent.size() < kSize) return "";
   const std::string_view version = traceparent.substr(0, 2), id = traceparent.substr(3, 32),

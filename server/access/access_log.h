@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line per request, at its end. Thread safe.
+// Writes one line for each request when it ends. Thread safe.
 //
-// A line holds sizes, counts, times and the outcome; a prompt or an answer only with log_content.
+// A line holds sizes, counts, times and the outcome. It holds the prompt and the answer only with
+// log_content.
 #ifndef SERVER_ACCESS_ACCESS_LOG_H_
 #define SERVER_ACCESS_ACCESS_LOG_H_
 
@@ -33,12 +34,12 @@ struct AccessRecord {
   std::string prompt, answer;
 };
 
-// The JSON object of one record; keys in a fixed order, `content` only when asked for.
+// Returns the record as a JSON object, with its keys in a fixed order.
 std::string AccessRecordToJson(const AccessRecord& record, bool with_content);
-// The same as key=value pairs.
+// Returns the record as key=value pairs.
 std::string AccessRecordToText(const AccessRecord& record, bool with_content);
 
-// Built after SetUpLogging().
+// REQUIRES: SetUpLogging() before the construction.
 class AccessLog {
  public:
   explicit AccessLog(const ServerConfig& config);
@@ -50,10 +51,10 @@ class AccessLog {
   const std::shared_ptr<spdlog::logger> logger_;
 };
 
-// 32 hex digits out of a W3C traceparent, or nothing when it is malformed.
+// Returns the trace id of a W3C traceparent, 32 hex digits; empty if it is malformed.
 std::string TraceIdOf(std::string_view traceparent);
 
-// `given` if it is 1 to 128 of [A-Za-z0-9._-], else a new random one.
+// Returns `given` if it is 1 to 128 of [A-Za-z0-9._-], else a new random id.
 std::string RequestIdOr(const std::string& given);
 
 }  // namespace paligemma

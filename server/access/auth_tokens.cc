@@ -39,7 +39,7 @@ bool IsTenantName(std::string_view name) {
   });
 }
 
-// The token of "Bearer TOKEN"; the scheme in any case.
+// Returns the token of "Bearer TOKEN". The scheme's letters may have any case.
 std::string_view BearerToken(std::string_view authorization) {
   constexpr std::string_view kScheme = "bearer ";
   if (authorization.size() <= kScheme.size()) return {};
@@ -104,7 +104,7 @@ StatusOr<std::shared_ptr<const AuthTokens::Pass>> AuthTokens::Admit(std::string_
   if (usage == nullptr) usage = std::make_shared<Usage>();
   MutexLock usage_lock(&usage->mutex);
   if (usage->calls >= entry->max_calls) {
-    // One of its calls ends about this soon.
+    // One of the tenant's calls is likely to end after this time.
     const auto delay =
         std::chrono::duration_cast<std::chrono::milliseconds>(usage->mean_call / entry->max_calls);
     const std::string limit = std::to_string(entry->max_calls);

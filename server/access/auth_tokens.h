@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who may call: bearer tokens out of --auth-tokens-file, known by their hash alone.
+// Decides who may call. --auth-tokens-file lists the hashes of bearer tokens.
 //
-// One token a line; blank lines and what follows a "#" are skipped:
+// Each line of the file holds one token. Blank lines and text after a "#" are skipped:
 //
 //   sha256:<64 hex digits> TENANT [RIGHT ...] [max-calls=N]
 //
-// The digits are `printf %s "$TOKEN" | sha256sum`. TENANT (1 to 64 of [A-Za-z0-9._-]) names whom
-// the log and the quota mean; several tokens may share one, so that tokens can be replaced. RIGHT
-// is "generate" (PaliGemmaService) or "models" (ModelService); none named: both. max-calls bounds
-// the calls of PaliGemmaService that the tenant has at the same time. The file is looked at again
-// at most once a second, when a call comes; a new one that cannot be used leaves the old in force.
+// `printf %s "$TOKEN" | sha256sum` prints the digits. The log and the quota name a client by its
+// TENANT (1 to 64 of [A-Za-z0-9._-]). Several tokens may share a tenant, so that a token can be
+// replaced. RIGHT is "generate" (PaliGemmaService) or "models" (ModelService); without a RIGHT the
+// token has both. max-calls bounds the tenant's concurrent calls of PaliGemmaService. A call
+// reads the file again if it has changed, at most once a second. An unusable file changes nothing.
 #ifndef SERVER_ACCESS_AUTH_TOKENS_H_
 #define SERVER_ACCESS_AUTH_TOKENS_H_
 
@@ -34,15 +34,15 @@ enum class Right { kGenerate, kModels };
 // Thread safe.
 class AuthTokens {
  public:
-  // The error is one line with the file and the line's number, and nothing out of it.
+  // Errors are one line with the name of the file and the number of its line, without its text.
   static StatusOr<std::unique_ptr<AuthTokens>> Load(const std::string& path,
                                                     const Clock* clock = Clock::Real());
 
-  // A call that was let in; its destructor gives the tenant's place back.
+  // A call that was admitted. The destructor frees its place in the tenant's quota.
   class Pass;
 
-  // `authorization`: the metadata's value. UNAUTHENTICATED, PERMISSION_DENIED, QUOTA_EXCEEDED.
-  // Takes the same time for every wrong token.
+  // Admits a call by the value of its metadata `authorization`. Errors are UNAUTHENTICATED,
+  // PERMISSION_DENIED and QUOTA_EXCEEDED. Takes the same time for every wrong token.
   StatusOr<std::shared_ptr<const Pass>> Admit(std::string_view authorization, Right right)
       PG_LOCKS_EXCLUDED(mutex_);
 
@@ -54,13 +54,13 @@ class AuthTokens {
     std::array<bool, 2> rights{};
     int max_calls = 0;  // 0: any number
   };
-  // What identifies a version of the file; Kubernetes exchanges a link, and with it the inode.
+  // Identifies a version of the file. Kubernetes replaces a link, which changes the inode.
   struct Stamp {
     ino_t inode = 0;
     std::int64_t size = 0, seconds = 0, nanos = 0;
     bool operator==(const Stamp&) const = default;
   };
-  // Of one tenant, whatever its tokens; shared with the passes.
+  // Counts the calls of one tenant over all its tokens. Shared with the passes.
   struct Usage;
 
   AuthTokens(std::string path, const Clock* clock) : path_(std::move(path)), clock_(clock) {}

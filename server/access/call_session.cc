@@ -11,12 +11,12 @@ namespace paligemma {
 namespace {
 
 constexpr size_t kMaxPeerBytes = 64;
-// By how much sooner than here a client's deadline may end there: its library rounds what it sends
-// up, by a hundredth at most, and then resets the call by itself.
+// A client's deadline may pass at the client before it passes here: its library rounds the deadline
+// that it sends up by at most a hundredth, and resets the call by its own clock.
 constexpr int kRoundedShare = 100;
 constexpr std::chrono::milliseconds kClockError{5};
 
-// How a refusal is counted.
+// Returns the label under which a refusal is counted.
 Rejection RejectionOf(Reason reason) {
   switch (reason) {
     case Reason::kServerOverloaded:
@@ -38,7 +38,7 @@ Rejection RejectionOf(Reason reason) {
   }
 }
 
-// When the engine must give up: the client's deadline, or ours.
+// Returns when the engine must give up: at the client's deadline or at ours.
 TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now,
                      const ServerConfig& config) {
   const auto wall = context.deadline();
@@ -167,7 +167,7 @@ Status CallSession::CheckSize(size_t bytes) const {
       {{"value", std::to_string(bytes)}, {"limit", std::to_string(limit)}, {"advice", advice}});
 }
 
-// The transport tells of a deadline as of any other cancel; its client hears DEADLINE_EXCEEDED.
+// The transport reports a deadline as a cancel, but the client sees DEADLINE_EXCEEDED.
 Status CallSession::CauseOf(const Status& status, TimePoint now) const {
   const bool late = deadline_ != TimePoint::max() &&
                     deadline_ <= now + kClockError + (deadline_ - started_) / kRoundedShare;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One call of our services beside its transport: its identity, its admission, its log line.
+// The record of one call, apart from its transport: who calls, whether the call is admitted, and
+// the line of the access log. A session is filled while the call runs and closed once.
 #ifndef SERVER_ACCESS_CALL_SESSION_H_
 #define SERVER_ACCESS_CALL_SESSION_H_
 
@@ -19,10 +20,10 @@
 
 namespace paligemma {
 
-// Of a call's metadata, counted as HTTP/2 does: 32 for each key besides its bytes.
+// Bytes of a call's metadata. HTTP/2 counts 32 bytes for each key besides the bytes themselves.
 inline constexpr int kMaxCallMetadata = 16 << 10;
 
-// What every call needs; lives as long as the server.
+// Everything that a call needs from the server. Lives as long as the server.
 struct ServiceDependencies {
   const ServerConfig* config = nullptr;
   const Lifecycle* lifecycle = nullptr;
@@ -32,14 +33,15 @@ struct ServiceDependencies {
   AuthTokens* tokens = nullptr;      // null: everybody may call
   Heartbeats* heartbeats = nullptr;  // of the threads that serve; may be null
 
-  // Bytes of one message: twice the images' limit, so that a size error is ours and names its
-  // field.
+  // Returns the most bytes of one message: twice the limit of images. An image that is too large
+  // thus reaches our own check, whose error names the field.
   std::int64_t ReceiveLimit() const {
     return 2 * config->host.image_limits.max_bytes * model->manifest().image.max_count + (1 << 20);
   }
 };
 
-// Thread compatible: the arrival's thread fills it, then the sink's calls, one at a time.
+// Thread compatible. The thread of the arrival uses the session first, then the sink does, one
+// thread at a time.
 class CallSession {
  public:
   // `service` and `rpc` as in the metrics: "paligemma.v1.PaliGemmaService", "Caption".
@@ -48,31 +50,31 @@ class CallSession {
 
   const std::string& request_id() const { return record_.request_id; }
 
-  // Whether the client may call, and its metadata is within kMaxCallMetadata. OK for everybody when
-  // there are no tokens.
+  // Returns OK if the client may call and its metadata is within kMaxCallMetadata. Without tokens
+  // every client may call.
   Status Authenticate(const rpc::Call& call, Right right);
-  // Whether the server takes calls now; and the loaded model then.
+  // Returns the loaded model, or why the server takes no calls now.
   StatusOr<std::shared_ptr<const ServedModel::Loaded>> Admit() const;
 
-  // Fills in what comes from the transport: id, deadline; keeps what the response will need. After
-  // it the engine has the request, or refused it.
+  // Fills in the id and the deadline, which come from the transport, and keeps what the response
+  // will need. Call it just before the request goes to the engine.
   void Accept(const rpc::Call& call, ParsedRequest* parsed);
   const ResponseContext& response_context() const { return context_; }
 
-  // What the result says of cost and time, for the log.
+  // Keeps the answer's cost and times for log and metrics.
   void Note(const Answer& result);
   // The engine took the request.
   void NoteAccepted() { accepted_ = true; }
   void NoteRefused() { accepted_ = false; }
-  // Tokens that a stream just got.
+  // Counts tokens that a stream has just got.
   void NoteDelta(int num_tokens);
-  // Time that went into making the response, written into it and kept for log and metrics. `info`
-  // may be null. After Note().
+  // Adds the time that making the response took to `info`, which may be null, and to log and
+  // metrics. REQUIRES: Note().
   void NotePostprocess(Duration spent, v1::GenerationInfo* info);
-  // A message of a stream was lined up.
+  // Counts a message that a stream has queued.
   void NoteMessage();
 
-  // OK, or RESPONSE_TOO_LARGE.
+  // Returns RESPONSE_TOO_LARGE if a response may not have so many bytes.
   Status CheckSize(size_t bytes) const;
 
   // What the transport sends.
@@ -82,13 +84,13 @@ class CallSession {
   };
   // Ends the session: writes its line and counts it.
   Outcome Finish(const Status& status, size_t response_bytes);
-  // The same in two steps, for an answer that has yet to reach its reader: Record() says how it
-  // ended, once.
+  // Does the same in two steps, for an answer that has yet to reach its reader. Call Record() once,
+  // when it is known how the call ended.
   Outcome Conclude(const Status& status, size_t response_bytes);
   void Record(const Status& status);
 
  private:
-  // Of a cancelled call: whether the client cancelled it, or its deadline did.
+  // Returns whether a cancelled call was cancelled by its client or by its deadline.
   Status CauseOf(const Status& status, TimePoint now) const;
   void Count();
 

@@ -40,7 +40,7 @@ void FillUsage(const RequestUsage& usage, v1::Usage* out) {
   out->set_output_token_count(usage.output_tokens);
 }
 
-// The sequences, the most probable first; without log-probabilities, as they were drawn.
+// Returns the candidates, the most probable first; without log-probabilities, as they were drawn.
 std::vector<const Candidate*> BestFirst(const Answer& result) {
   std::vector<const Candidate*> order;
   for (const Candidate& candidate : result.candidates) order.push_back(&candidate);
@@ -49,7 +49,7 @@ std::vector<const Candidate*> BestFirst(const Answer& result) {
   return order;
 }
 
-// Why the request as a whole ended: with several prompts, the first that is not STOP.
+// Returns why the whole request ended: the first reason of its candidates that is not STOP.
 FinishReason OverallFinish(const Answer& result) {
   for (const Candidate& candidate : result.candidates) {
     if (candidate.finish != FinishReason::kStop) return candidate.finish;

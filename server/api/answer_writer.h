@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Core's results into the API's responses: candidates, objects with boxes, scores and masks, and
-// how it was all produced. Thread safe; runs on the engine's delivery threads.
+// Turns core's answers into responses of the API: candidates, objects with boxes, scores and masks,
+// and how they were produced. Thread safe; runs on the engine's delivery threads.
 #ifndef SERVER_API_ANSWER_WRITER_H_
 #define SERVER_API_ANSWER_WRITER_H_
 
@@ -17,7 +17,7 @@
 
 namespace paligemma {
 
-// What the writer needs of the request once it has gone to the engine.
+// The parts of a request that the writer needs after the request has gone to the engine.
 struct ResponseContext {
   std::string request_id;
   Task task = Task::kGenerate;
@@ -35,7 +35,7 @@ void FillObject(const Object& object, v1::DetectedObject* out);
 
 void FillTiming(const RequestTiming& timing, v1::Timing* out);
 
-// Where a task's response says how it was made.
+// Returns the part of a task's response that says how the answer was made.
 v1::GenerationInfo* InfoOf(v1::TaskResponse* response);
 template <typename Response>
 v1::GenerationInfo* InfoOf(Response* response) {
@@ -47,7 +47,7 @@ class AnswerWriter {
   struct Options {
     const Manifest* manifest = nullptr;  // not owned
     std::string model_name;              // "models/..."
-    // The bytes that a token stands for (Tokenizer::TokenBytes).
+    // Returns the bytes of a token (Tokenizer::TokenBytes).
     std::function<std::string_view(TokenId)> token_bytes;
   };
 
@@ -59,10 +59,10 @@ class AnswerWriter {
   Status Write(const ResponseContext& context, Answer result, v1::SegmentResponse* response) const;
   Status Write(const ResponseContext& context, Answer result, v1::ReadTextResponse* response) const;
   Status Write(const ResponseContext& context, Answer result, v1::GenerateResponse* response) const;
-  // The task's own response, inside.
+  // Writes the response of the task inside the streamed one.
   Status Write(const ResponseContext& context, Answer result, v1::TaskResponse* response) const;
 
-  // Log-probabilities of tokens, with their bytes.
+  // Adds the log-probabilities of tokens, with the tokens' bytes.
   void AddLogprobs(const std::vector<TokenLogprob>& logprobs,
                    google::protobuf::RepeatedPtrField<v1::TokenLogprob>* out) const;
 
@@ -71,7 +71,7 @@ class AnswerWriter {
                      v1::Candidate* out) const;
   void FillInfo(const ResponseContext& context, const Answer& result, const Candidate& best,
                 v1::GenerationInfo* info) const;
-  // Response::objects, absent labels and dropped count of Detect and Segment.
+  // Writes objects, absent labels and the number of dropped objects for Detect and Segment.
   template <typename Response>
   Status WriteObjects(const ResponseContext& context, const Answer& result,
                       Response* response) const;

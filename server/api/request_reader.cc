@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxTags = 8, kMaxTagKeyBytes = 64, kMaxTagValueBytes = 256;
 
-// An enum value that this version of the API does not have.
+// Refuses an enum value that this version of the API does not have.
 Status UnknownEnum(const std::string& field, int value) {
   return InvalidField(field, std::to_string(value), "",
                       "has a value that this server does not know");
@@ -128,7 +128,7 @@ Status ReadOptions(const v1::RequestOptions& options, TimePoint now, ParsedReque
   return ReadTags(options.tags(), &out->response);
 }
 
-// What every request has.
+// Reads the fields that every request has.
 template <typename Message>
 Status ReadCommon(const Message& message, Task task, TimePoint now, ParsedRequest* out) {
   out->request.task = task;
@@ -138,7 +138,7 @@ Status ReadCommon(const Message& message, Task task, TimePoint now, ParsedReques
   return ReadOptions(message.options(), now, out);
 }
 
-// Detect and Segment.
+// Reads the fields that Detect and Segment share.
 template <typename Message>
 Status ReadObjectTask(Message* message, Task task, TimePoint now, ParsedRequest* out) {
   PG_RETURN_IF_ERROR(ReadCommon(*message, task, now, out));

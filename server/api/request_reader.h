@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages of the API to core's Request. It refuses only what a Request cannot hold: enum values
-// and kinds of images that this server does not know. All other rules stand in
-// core/request/validate.h. Pure functions; thread safe.
+// Turns messages of the API into core's Request. Refuses only what a Request cannot hold: enum
+// values and kinds of images that this server does not know. core/request/validate.h has all other
+// rules. Pure functions; thread safe.
 #ifndef SERVER_API_REQUEST_READER_H_
 #define SERVER_API_REQUEST_READER_H_
 
@@ -16,7 +16,7 @@
 
 namespace paligemma {
 
-// What the client wants of the answer's form.
+// How the client wants the answer to be written.
 struct ResponseOptions {
   bool logprobs_asked = false;
   bool omit_streamed_masks = false;
@@ -28,8 +28,8 @@ struct ParsedRequest {
   ResponseOptions response;
 };
 
-// Each moves the images out of `message`. `now` is the arrival. The caller fills in the id and the
-// deadline.
+// Each function moves the images out of `message`. `now` is the time of arrival. The caller fills
+// in the id and the deadline.
 StatusOr<ParsedRequest> ReadRequest(v1::CaptionRequest* message, TimePoint now);
 StatusOr<ParsedRequest> ReadRequest(v1::AnswerRequest* message, TimePoint now);
 StatusOr<ParsedRequest> ReadRequest(v1::DetectRequest* message, TimePoint now);
@@ -44,8 +44,8 @@ std::string TaskPath(Task task);
 // Returns the error with `prefix` before the path of its field.
 Status WithPathPrefix(const Status& status, const std::string& prefix);
 
-// Checks what the metadata `x-paligemma-model` repeats (empty: there is none) against the name in
-// the request; an empty one stands for `served`.
+// Checks that the metadata `x-paligemma-model` (empty: there is none) repeats the model's name in
+// the request. An empty name in the request stands for `served`.
 Status CheckModelMetadata(const std::string& metadata, const std::string& model,
                           const std::string& served);
 

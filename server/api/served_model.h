@@ -18,7 +18,7 @@ namespace paligemma {
 // Thread safe.
 class ServedModel {
  public:
-  // What is there once the weights are. Shared, so that a call outlives a drain.
+  // Exists once the weights are loaded. Shared, so that a call may outlive a drain.
   struct Loaded {
     std::shared_ptr<Backend> backend;
     std::shared_ptr<const AnswerWriter> writer;
@@ -38,7 +38,7 @@ class ServedModel {
     MutexLock lock(&mutex_);
     loaded_ = std::make_shared<const Loaded>(std::move(loaded));
   }
-  // Null while loading.
+  // Returns null while the model is being loaded.
   std::shared_ptr<const Loaded> loaded() const {
     MutexLock lock(&mutex_);
     return loaded_;

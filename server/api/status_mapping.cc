@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr size_t kMaxMetadataBytes = 256;
 
-// Cut on a character boundary, and without bytes that protobuf's strings refuse.
+// Returns the text cut on a character boundary, without bytes that protobuf's strings refuse.
 std::string SafeText(std::string_view text, size_t max_bytes) {
   std::string safe;
   safe.reserve(std::min(text.size(), max_bytes));

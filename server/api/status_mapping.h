@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only bridge between core's Status and gRPC's: google.rpc.Status with ErrorInfo, BadRequest,
-// RetryInfo, ResourceInfo and RequestInfo in `grpc-status-details-bin`. Pure functions.
+// Turns core's Status into gRPC's: google.rpc.Status with ErrorInfo, BadRequest, RetryInfo,
+// ResourceInfo and RequestInfo in `grpc-status-details-bin`. No other code does so. Pure functions.
 #ifndef SERVER_API_STATUS_MAPPING_H_
 #define SERVER_API_STATUS_MAPPING_H_
 
@@ -14,20 +14,22 @@
 namespace paligemma {
 
 inline constexpr char kErrorDomain[] = "paligemma.serving";
-// Trailing metadata that standard clients obey: milliseconds; negative: do not retry.
+// Trailing metadata that standard clients obey: the milliseconds to wait before a retry; a negative
+// number forbids the retry.
 inline constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
-// "FIELD_INVALID": the reason as ErrorInfo.reason has it. kNone is "INTERNAL".
+// Returns the reason as ErrorInfo.reason has it, such as "FIELD_INVALID". kNone is "INTERNAL".
 std::string ReasonName(Reason reason);
 
-// An error without a reason is a fault of ours and leaves as INTERNAL, so that a client never sees
-// a reason that the API does not list. Messages are cut at 1,024 bytes and are valid UTF-8.
+// Returns an error without a reason as INTERNAL, since it is a fault of the server. A client thus
+// never sees a reason that the API does not list. Messages are cut at 1,024 bytes and are valid
+// UTF-8.
 grpc::Status ToGrpcStatus(const Status& status, const std::string& request_id);
 
-// The value for kPushbackKey, if this error asks for one.
+// Returns the value of kPushbackKey, if the error asks for a retry or forbids it.
 std::optional<std::string> RetryPushback(const Status& status);
 
-// As "DeadlineExceeded", the spelling of Go's metrics.
+// Returns the code as Go's metrics spell it, such as "DeadlineExceeded".
 std::string CamelCodeName(StatusCode code);
 
 }  // namespace paligemma

@@ -26,7 +26,7 @@ std::string EnvironmentName(std::string_view flag) {
   return name;
 }
 
-// Each Assign returns what is wrong, or an empty string.
+// Each Assign() returns what is wrong with the text, or an empty string.
 std::string Assign(std::string_view text, std::string* field) {
   *field = text;
   return "";
@@ -62,7 +62,7 @@ std::string Assign(std::string_view text, Millis* field) {
   return "";
 }
 
-// Sets the named setting; nullopt: there is none of this name.
+// Sets the named setting. Returns nullopt if no setting has this name.
 std::optional<std::string> Set(std::string_view name, std::string_view text, ServerConfig* config) {
   std::optional<std::string> result;
   ForEachSetting(*config, [&](const Setting& setting, auto& field) {
@@ -71,8 +71,8 @@ std::optional<std::string> Set(std::string_view name, std::string_view text, Ser
   return result;
 }
 
-// Whether a flag of this name may stand without a value. One that does not exist may: it is
-// reported for that.
+// Returns true if a flag of this name may stand without a value. An unknown flag may, since it is
+// reported as unknown.
 bool MayStandAlone(std::string_view name) {
   bool alone = name != "config";
   ServerConfig config;
@@ -87,7 +87,7 @@ struct Flag {
   bool has_value = false;
 };
 
-// "--name=value", "--name value" and "--switch".
+// Splits "--name=value", "--name value" and "--switch".
 std::vector<Flag> SplitFlags(const std::vector<std::string>& arguments,
                              std::vector<std::string>* problems) {
   std::vector<Flag> flags;

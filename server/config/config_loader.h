@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where settings come from: flags, over the environment (PALIGEMMA_<FLAG>), over the config file
-// (--config=FILE, JSON with comments), over the defaults.
+// Reads settings. Flags win over the environment (PALIGEMMA_<FLAG>), the environment over the
+// config file (--config=FILE, JSON with comments), and the file over the defaults.
 #ifndef SERVER_CONFIG_CONFIG_LOADER_H_
 #define SERVER_CONFIG_CONFIG_LOADER_H_
 
@@ -18,15 +18,15 @@ struct LoadedConfig {
   std::vector<std::string> notes;     // to be logged: PALIGEMMA_* variables that mean nothing here
 };
 
-// `arguments`: without the program's name. `environment`: all variables, name and value; those
-// without the prefix are ignored.
+// `arguments` is without the program's name. `environment` holds names and values of all variables;
+// those without the prefix are ignored.
 LoadedConfig LoadConfig(const std::vector<std::string>& arguments,
                         const std::vector<std::pair<std::string, std::string>>& environment);
 
-// This process's variables.
+// Returns the variables of this process.
 std::vector<std::pair<std::string, std::string>> ProcessEnvironment();
 
-// What --help prints.
+// Returns the text of --help.
 std::string HelpText();
 
 }  // namespace paligemma

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that can be set. One visitor, ForEachSetting, yields the flags, the environment, the
-// config file, the help and /configz, so that a name exists once. The options of core's parts are
-// held by value, so that a default exists once. Values: const after start.
+// All settings of the server. Flags, environment, config file, help and /configz all come from one
+// visitor, ForEachSetting, so that a name exists once. The configuration holds the options of
+// core's parts by value, so that a default exists once. Values; nothing changes them after the
+// start.
 #ifndef SERVER_CONFIG_SERVER_CONFIG_H_
 #define SERVER_CONFIG_SERVER_CONFIG_H_
 
@@ -38,12 +39,12 @@ struct ServerConfig {
   std::string log_format = "text";
   std::string log_level = "info";
   bool reflection = true;
-  // Not settings, but ways to run.
+  // Other things to do than to serve. These are no settings.
   std::string config_file;
   bool validate_only = false, help = false, version = false;
 };
 
-// One setting's texts. `range` is for people; Validate holds the rule.
+// The texts of one setting. `range` is for people; Validate() has the rule.
 struct Setting {
   std::string_view name;   // as the flag has it, "max-image-bytes"
   std::string_view value;  // what stands behind the "=" in the help
@@ -134,10 +135,10 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"reflection", "", "answer the gRPC reflection service"}, config.reflection);
 }
 
-// All that is wrong with the values, one line each; empty: nothing.
+// Returns a line for each wrong value; empty if all are right.
 std::vector<std::string> Validate(const ServerConfig& config);
 
-// The effective values as a JSON object, in the form that a config file has.
+// Returns the values in force as a JSON object, which has the form of a config file.
 std::string ConfigToJson(const ServerConfig& config);
 
 }  // namespace paligemma

@@ -59,7 +59,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Waits for the first byte of the next request.
   void Await();
 
-  // True while the client is to act: to send a request, or to take note of the connection's end.
+  // Returns true while the client must act: send a request, or notice the connection's end.
   bool waits_for_client() const { return waits_for_client_; }
   void Close();
 

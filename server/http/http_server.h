@@ -38,7 +38,8 @@ struct Route {
   std::string path;
   // Must not throw. Called by one thread at a time.
   std::function<Response(const Request&)> handler;
-  // True: the handler may wait for a lock or read a file, and runs on the thread for slow handlers.
+  // If true, the handler may wait for a lock or read a file, and runs on the thread for slow
+  // handlers.
   bool slow = false;
 };
 
@@ -66,7 +67,7 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // The port that is bound, for an address with port 0.
+  // Returns the bound port, which matters for an address with port 0.
   int port() const;
 
  private:

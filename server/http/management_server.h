@@ -15,7 +15,7 @@ namespace paligemma {
 
 class ManagementServer {
  public:
-  // What a probe says: 200 or 503, and why.
+  // The answer of a probe: 200 or 503, and why.
   struct Probe {
     bool good = false;
     std::string text;  // lines

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gives the memory of large messages back to the system. The allocator keeps what was freed below
-// anything that is still in use: after some large pictures a server that does nothing would hold
-// hundreds of MiB.
+// Returns the memory of large messages to the system. The allocator keeps freed memory that lies
+// below memory in use. Without the trimmer, an idle server would hold hundreds of MiB after some
+// large pictures.
 #ifndef SERVER_LIFE_HEAP_TRIMMER_H_
 #define SERVER_LIFE_HEAP_TRIMMER_H_
 
@@ -12,7 +12,7 @@
 
 namespace paligemma {
 
-// Resident memory of this process in bytes; 0 when the kernel does not say.
+// Returns the resident memory of this process in bytes; 0 if the kernel does not say.
 std::int64_t ResidentBytes();
 
 // Thread compatible.
@@ -24,8 +24,8 @@ class HeapTrimmer {
   HeapTrimmer(std::function<std::int64_t()> resident, std::function<void()> trim)
       : resident_(std::move(resident)), trim_(std::move(trim)) {}
 
-  // To be called now and then while nothing runs. Trims when more is resident than there once was;
-  // again later, since what was in use may have been freed.
+  // Call it from time to time while nothing runs. Trims if more memory is resident than once was,
+  // and trims again later, since memory that was in use may have been freed.
   void OnIdle() {
     const std::int64_t now = resident_();
     least_ = least_ == 0 ? now : std::min(least_, now);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the server can do for a client now.
+// Tells whether the server takes calls now, and which phase of its life it is in.
 #ifndef SERVER_LIFE_LIFECYCLE_H_
 #define SERVER_LIFE_LIFECYCLE_H_
 
@@ -23,20 +23,21 @@ class Lifecycle {
  public:
   Phase phase() const { return phase_.load(std::memory_order_acquire); }
 
-  // Goes on to `phase`, never back: a model that is loaded too late makes no draining server ready.
+  // Advances to `phase` and never goes back, so that a server that drains does not become ready
+  // when its model is loaded too late.
   void Advance(Phase phase) {
     Phase now = phase_.load();
     while (now < phase && !phase_.compare_exchange_weak(now, phase)) {
     }
   }
 
-  // Whether a step of the engine is overdue. In any phase, and it may pass.
+  // Sets whether a thread that serves is overdue. This may begin and end in any phase.
   void SetStalled(bool stalled) { stalled_.store(stalled, std::memory_order_release); }
 
   bool live() const { return !stalled_.load(std::memory_order_acquire); }
   bool ready() const { return live() && phase() == Phase::kReady; }
 
-  // OK, or why a new call cannot be taken.
+  // Returns OK, or why the server refuses a new call.
   Status Admit() const {
     if (!live()) return DrainingStatus();  // to be restarted: for a client that is the same
     switch (phase()) {

@@ -22,7 +22,7 @@ void Log(spdlog::level::level_enum level, std::string_view message) {
   spdlog::log(level, "{}", message);
 }
 
-// The logger of requests, whose lines JsonFormatter knows by its name.
+// Names the logger of requests. JsonFormatter recognizes the lines of requests by this name.
 constexpr char kRequests[] = "requests";
 
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
@@ -38,8 +38,8 @@ void BlankControls(spdlog::memory_buf_t* text) {
   }
 }
 
-// Lines for people. What a library or a client put into them can neither begin a line of its own
-// nor speak to the terminal.
+// Formats lines for people. Text from a library or a client can neither begin a new line nor send
+// control codes to the terminal.
 class TextFormatter : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The process's log: lines on standard error, as text or as JSON. Logging never waits for whoever
-// reads standard error; see LineWriter. Thread safe.
+// The process's log: lines on standard error, as text or as JSON. Logging never waits for the
+// reader of standard error; see LineWriter. Thread safe.
 #ifndef SERVER_LIFE_LOG_H_
 #define SERVER_LIFE_LOG_H_
 
@@ -27,11 +27,11 @@ void LogInfo(std::string_view message);
 void LogWarning(std::string_view message);
 void LogError(std::string_view message);
 
-// Waits until all lines have been written, or until nobody seems to read them. To be called before
-// the process ends.
+// Waits until all lines have been written, or until nobody seems to read them. Call it before the
+// process ends.
 void FlushLog();
 
-// Lines that were lost because nobody read them in time.
+// Returns how many lines were lost because nobody read them in time.
 std::int64_t NumDroppedLogLines();
 
 // Makes the logger of requests. In JSON format its messages are objects, whose members become

@@ -13,9 +13,9 @@
 namespace paligemma {
 namespace {
 
-// gRPC's own file watcher takes whatever it finds, and then refuses connections until the files are
-// right again; its fetcher lets us check them first. What it fetches is asked for with a lock of
-// gRPC's held.
+// Reads the files for gRPC and checks them first. gRPC's own file watcher takes whatever it finds,
+// and then refuses connections until the files are right again. gRPC holds one of its locks while
+// it calls the fetcher.
 class TlsCredentials : public grpc::ServerCredentials {
  public:
   explicit TlsCredentials(const ServerConfig& config)
@@ -55,7 +55,7 @@ class TlsCredentials : public grpc::ServerCredentials {
     if (!in_use_.cert_chain.empty()) LogInfo("new certificates are in use: " + config_.tls_cert);
     in_use_ = *std::move(files);
     const grpc_ssl_pem_key_cert_pair pair{in_use_.private_key.c_str(), in_use_.cert_chain.c_str()};
-    // gRPC wants roots here even when clients are not asked for a certificate; then any will do.
+    // gRPC needs roots here even if clients show no certificate. Any roots will do then.
     const std::string& roots =
         in_use_.client_roots.empty() ? in_use_.cert_chain : in_use_.client_roots;
     *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);

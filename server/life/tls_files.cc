@@ -37,12 +37,12 @@ Owned<BIO> Reader(const std::string& pem) {
   return Owned<BIO>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-// The first certificate.
+// Returns the first certificate.
 Owned<X509> Certificate(const std::string& pem) {
   return Owned<X509>(PEM_read_bio_X509(Reader(pem).get(), nullptr, nullptr, nullptr));
 }
 
-// A password would be asked for on the terminal.
+// Refuses a password, for which OpenSSL would ask on the terminal.
 int NoPassword(char*, int, int, void*) { return 0; }
 
 Owned<EVP_PKEY> PrivateKey(const std::string& pem) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The files that TLS needs, read and checked: gRPC says of a wrong one only that it could not
-// listen.
+// Reads and checks the files that TLS needs. About a wrong file gRPC would say only that it could
+// not listen.
 #ifndef SERVER_LIFE_TLS_FILES_H_
 #define SERVER_LIFE_TLS_FILES_H_
 

@@ -42,7 +42,7 @@ class Watchdog {
   Watchdog& operator=(const Watchdog&) = delete;
 
   // Looks four times within a timeout and at least every second, on a thread of its own. That
-  // thread has a heartbeat too, for whoever looks at the registry by himself.
+  // thread has a heartbeat too, for callers that read the registry themselves.
   void Start();
 
   // Looks once, from one thread at a time. Returns true if an essential thread is late.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What unary and streamed calls share: tags, counting, and hearing of a client that went away.
+// The common part of unary and streamed calls: tags, counting, and noticing that a client went
+// away.
 //
 // A call is armed (waits for a client), arrives, is handled, is finished exactly once, and dies
 // when its last tag came back and nobody holds it. Every tag on a completion queue owns a
@@ -23,23 +24,23 @@
 
 namespace paligemma::rpc {
 
-// Calls of one method that wait for a client on one queue. Who comes when all of them are taken
-// waits inside the library, which ends that call as a bare CANCELLED when the server shuts down.
+// Calls of one method that wait for a client on one queue. When all are taken, further calls wait
+// inside gRPC; at shutdown gRPC ends those with a bare CANCELLED.
 inline constexpr int kArmedCalls = 16;
 
 using Trailers = std::vector<std::pair<std::string, std::string>>;
 
 class Call;
 
-// Knows the calls that exist, armed ones included, and says whether new ones may be armed. Thread
-// safe; outlives every call.
+// Holds all calls that exist, armed ones included, and decides whether new ones may be armed.
+// Thread safe; outlives every call.
 class CallRegistry {
  public:
   void Add(Call* call);
   void Remove(Call* call);
 
-  // Runs `arm` unless the server stops. Holds a lock meanwhile, so that no call is armed on a queue
-  // that is being shut down.
+  // Runs `arm` unless the server stops. Holds a lock while `arm` runs, so that no call is armed on
+  // a queue that is being shut down.
   void ArmUnlessStopping(const std::function<void()>& arm);
 
   // Nothing is armed after this returns.
@@ -76,17 +77,17 @@ class Call : public std::enable_shared_from_this<Call> {
 
   // Valid once the call arrived; read only.
   const grpc::ServerContext& context() const { return context_; }
-  // The metadata value, or an empty string.
+  // Returns the value of the metadata `key`, or an empty string.
   std::string Metadata(const std::string& key) const;
 
-  // `callback` runs once, on a queue's thread, if the call ends by the client's will, its deadline
-  // or a broken connection; at once, here, if that has already happened.
+  // Runs `callback` once, on a queue's thread, if the client cancels the call, its deadline passes
+  // or the connection breaks. Runs it at once, on this thread, if that has already happened.
   void OnCancel(std::function<void()> callback);
 
   // Runs an event; called by CompletionThreads only.
   void Run(Event event, bool ok);
 
-  // Ends the call as if its client had cancelled it; without effect before it arrived.
+  // Ends the call as if its client had cancelled it. Has no effect before the call arrived.
   void TryCancel() {
     if (arrived_) context_.TryCancel();
   }
@@ -95,7 +96,7 @@ class Call : public std::enable_shared_from_this<Call> {
   virtual void OnArrived() = 0;
   virtual void OnEvent(Event event, bool ok) = 0;
 
-  // Makes the tag that tells of the call's end; before it is armed.
+  // Makes the tag that reports the call's end. Call it before the call is armed.
   void ExpectDone();
   Tag* NewTag(Event event) { return new Tag{shared_from_this(), event}; }
 

@@ -17,10 +17,10 @@ namespace paligemma::rpc {
 
 class CompletionThreads {
  public:
-  // Adds the queues to `builder`; before BuildAndStart. `heartbeats` may be null; it must outlive
-  // the threads.
+  // Adds the queues to `builder`. Call it before BuildAndStart(). `heartbeats` may be null; it must
+  // outlive the threads.
   CompletionThreads(grpc::ServerBuilder* builder, int num_threads, Heartbeats* heartbeats);
-  // Stops; the server must have been shut down.
+  // Stops the threads. REQUIRES: the server was shut down.
   ~CompletionThreads();
 
   const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues() const {
@@ -28,7 +28,7 @@ class CompletionThreads {
   }
 
   void Start();
-  // Returns when the queues are empty. No call may be alive. Idempotent.
+  // Waits until the queues are empty. Idempotent. REQUIRES: no call is alive.
   void Stop();
 
  private:

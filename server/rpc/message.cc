@@ -15,7 +15,7 @@
 namespace paligemma::rpc {
 namespace {
 
-// What protobuf last complained about on this thread.
+// Holds protobuf's last complaint on this thread.
 thread_local std::string complaint;
 
 void KeepComplaint(google::protobuf::LogLevel, const char*, int, const std::string& text) {

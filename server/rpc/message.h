@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between bytes on the wire and messages, by ourselves: what gRPC cannot parse it ends with a bare
-// INTERNAL, and it inflates what is compressed without a bound. Thread safe.
+// Parses and writes messages. gRPC does not do it for us, since it ends a call that it cannot parse
+// with a bare INTERNAL, and inflates compressed messages without a bound. Thread safe.
 #ifndef SERVER_RPC_MESSAGE_H_
 #define SERVER_RPC_MESSAGE_H_
 
@@ -13,17 +13,18 @@
 
 namespace paligemma::rpc {
 
-// Replaces `message` and empties `bytes`, which may be compressed (gzip, deflate). FIELD_INVALID
-// when they are no such message, or inflate to more than `max_bytes`; the field is named when it is
-// a string that is not UTF-8, else it is the message's type.
+// Replaces `message` and empties `bytes`, which may be compressed (gzip, deflate). Returns
+// FIELD_INVALID if the bytes are no such message or inflate to more than `max_bytes`. The error
+// names the field if a string is not UTF-8, else the message's type.
 Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
                     google::protobuf::Message* message);
 
 // Returns the message's bytes, or INTERNAL when protobuf cannot write it: it is above 2 GiB.
 StatusOr<grpc::ByteBuffer> SerializeMessage(const google::protobuf::Message& message);
 
-// Protobuf writes about bad input to standard error, where any client could fill the log. Once,
-// before the first ParseMessage, which is when the name of a bad field is known.
+// Takes over protobuf's messages about bad input. Protobuf would write them to standard error,
+// where any client could fill the log; ParseMessage() finds the name of a bad field in them. Call
+// it once, before the first ParseMessage().
 void TakeProtobufLog();
 
 }  // namespace paligemma::rpc

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request as bytes, a stream of messages. Writes are buffered up to a bound, since who writes
-// must not block and who reads may be slow.
+// A call with one request and a stream of messages. Writes are buffered up to a bound, since the
+// writer must not block and the reader may be slow.
 #ifndef SERVER_RPC_STREAM_CALL_H_
 #define SERVER_RPC_STREAM_CALL_H_
 
@@ -29,12 +29,12 @@ class StreamCall : public Call {
     std::function<void(std::shared_ptr<StreamCall>)> handle;
     CallRegistry* registry = nullptr;
     size_t max_buffered_bytes = 1 << 20;
-    // How long one message may wait for its reader once the stream is to end; then the call is
-    // cancelled.
+    // The longest time that one message may wait for its reader once the stream is to end. The call
+    // is cancelled after that.
     std::chrono::milliseconds stall_timeout{30'000};
   };
 
-  // How a stream ended: the status left behind all messages, the reader stalled, or the client went
+  // How a stream ended: the status left after all messages, the reader stalled, or the client went
   // away or was cut off.
   enum class Ending { kSent, kStalled, kBroken };
   using OnEnd = std::function<void(Ending)>;
@@ -54,8 +54,8 @@ class StreamCall : public Call {
 
   grpc::ByteBuffer* request() { return &request_; }
 
-  // Lines a message up. Returns false when the reader is too slow for the buffer: the message was
-  // dropped, and the caller ends the call. Thread safe; without effect after Finish.
+  // Queues a message. Returns false if the reader is too slow for the buffer: the message was
+  // dropped, and the caller must end the call. Thread safe; has no effect after Finish().
   bool Write(Message message) {
     MutexLock lock(&mutex_);
     if (end_.has_value() || broken_) return true;
@@ -67,8 +67,8 @@ class StreamCall : public Call {
     return true;
   }
 
-  // Replaces the last message that still waits by `merge`'s result, to send fewer of them. False:
-  // none waits. `merge`: bool(Message*), false when it cannot.
+  // Merges into the last message that still waits, so that fewer are sent. Returns false if none
+  // waits or `merge` returned false. `merge` is bool(Message*).
   template <typename Merge>
   bool MergeIntoLast(Merge merge) {
     MutexLock lock(&mutex_);
@@ -79,7 +79,7 @@ class StreamCall : public Call {
     return true;
   }
 
-  // What becomes of buffered messages when a stream ends with an error.
+  // Whether buffered messages are sent or dropped when a stream ends with an error.
   enum class Waiting { kDrop, kSend };
 
   // Ends the stream: with OK after what is buffered, with an error as `waiting` says. All calls but

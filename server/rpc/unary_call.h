@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request, one response; both as bytes.
+// A call with one request and one response. Both are bytes.
 #ifndef SERVER_RPC_UNARY_CALL_H_
 #define SERVER_RPC_UNARY_CALL_H_
 
@@ -16,7 +16,7 @@ namespace paligemma::rpc {
 class UnaryCall : public Call {
  public:
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
-  // How a method waits for its next call, and what it does with it. Shared by all its calls.
+  // How a method waits for its next call and handles it. Shared by all calls of the method.
   struct Method {
     std::function<void(grpc::ServerContext*, grpc::ByteBuffer*, Writer*,
                        grpc::ServerCompletionQueue*, void* tag)>
@@ -39,10 +39,11 @@ class UnaryCall : public Call {
   UnaryCall(std::shared_ptr<const Method> method, grpc::ServerCompletionQueue* queue)
       : Call(method->registry), method_(std::move(method)), queue_(queue), writer_(&context_) {}
 
-  // The handler's own; not to be touched after Finish.
+  // Belongs to the handler, which must not touch it after Finish().
   grpc::ByteBuffer* request() { return &request_; }
 
-  // Ends the call; all but the first are ignored. Thread safe. `response` counts only with OK.
+  // Ends the call. Later calls of Finish() have no effect. `response` is sent only with OK. Thread
+  // safe.
   void Finish(const grpc::Status& status, const grpc::ByteBuffer& response,
               const Trailers& trailers = {}) {
     MutexLock lock(&mutex_);

@@ -19,11 +19,11 @@ constexpr int kNumThreads = 2;
 constexpr std::int64_t kReceivedAtOnce = 8;  // messages of the largest size
 constexpr char kServiceName[] = "paligemma.v1.PaliGemmaService";
 
-// gRPC's own lines, so that standard error holds one log. What it calls an error is a client's, as
-// a handshake that fails.
+// Writes gRPC's lines into our log, so that standard error holds one log. They are warnings, since
+// gRPC also calls a client's fault an error, such as a handshake that fails.
 void LogLibraryLine(gpr_log_func_args* args) { LogWarning(std::string("gRPC: ") + args->message); }
 
-// Once initialized, which linking alone may do, reflection comes with every builder.
+// Removes reflection, which gRPC adds to every builder as soon as its library is linked.
 class WithoutReflection : public grpc::ServerBuilderOption {
  public:
   void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
@@ -34,20 +34,20 @@ class WithoutReflection : public grpc::ServerBuilderOption {
 };
 
 void SetChannelArguments(std::int64_t receive_limit, grpc::ServerBuilder* builder) {
-  // gRPC takes a message in before it looks at its size: this bounds what it takes in over all
-  // calls, by slowing connections down and then by closing some.
+  // gRPC receives a message before it checks its size. The quota bounds the bytes received over all
+  // calls: gRPC slows connections down and then closes some.
   grpc::ResourceQuota quota;
   quota.Resize(static_cast<size_t>(kReceivedAtOnce * receive_limit));
   builder->SetResourceQuota(quota);
   builder->SetMaxReceiveMessageSize(
       static_cast<int>(std::min<std::int64_t>(receive_limit, INT32_MAX)));
   builder->SetMaxSendMessageSize(-1);  // bounded by max_response_bytes
-  // gRPC inflates a message before it looks at its size; rpc::ParseMessage knows a bound.
+  // gRPC inflates a message before it checks its size. rpc::ParseMessage() bounds the size instead.
   builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-  // Else two servers share a port without a word.
+  // Two servers could share a port unnoticed otherwise.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
-  // What is between our limit and this one hears our reason.
+  // Metadata between our limit and this one is refused with our reason.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 4 * kMaxCallMetadata);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -125,8 +125,8 @@ bool GrpcServer::Shutdown(std::chrono::milliseconds patience) {
 }
 
 void GrpcServer::RunShutdown(std::chrono::system_clock::time_point deadline) {
-  // Waits for the calls: one that nobody waited for would end as a bare CANCELLED. Cancels them
-  // after the deadline; each ends once the engine has let go of it.
+  // Waits for the calls, since gRPC would end a call without a waiter with a bare CANCELLED.
+  // Cancels them after the deadline; each ends once the engine has released it.
   server_->Shutdown(deadline);
   const bool in_time = std::chrono::system_clock::now() < deadline;
   registry_.StopArming();

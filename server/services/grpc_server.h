@@ -22,7 +22,7 @@ class GrpcServer {
  public:
   // Binds the port and serves. `dependencies` must outlive the server. The error is one line.
   static StatusOr<std::unique_ptr<GrpcServer>> Start(const ServiceDependencies& dependencies);
-  // Cancels the calls in flight and waits until the engine has let go of each of them, however long
+  // Cancels the calls in flight and waits until the engine has released each of them, however long
   // that takes. A process that cannot wait ends without this destructor.
   ~GrpcServer();
   GrpcServer(const GrpcServer&) = delete;
@@ -30,12 +30,13 @@ class GrpcServer {
 
   int port() const { return port_; }
 
-  // What the health service says of "", the service and "readiness"; "liveness" follows `live`.
+  // Sets the health of "", of the service and of "readiness" by `serving`, and of "liveness" by
+  // `live`.
   void SetHealth(bool serving, bool live);
 
   // Sends GOAWAY, lets calls finish for `patience`, then cancels them. Returns true if every call
   // ended by itself. Returns at the latest kCancelGrace after `patience`; calls that the engine
-  // holds on to may be alive then. Once.
+  // holds may be alive then. REQUIRES: called once.
   bool Shutdown(std::chrono::milliseconds patience) PG_LOCKS_EXCLUDED(mutex_);
   static constexpr std::chrono::milliseconds kCancelGrace{200};
 

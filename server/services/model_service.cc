@@ -88,7 +88,7 @@ StatusOr<grpc::ByteBuffer> AnswerCall(const ServiceDependencies& dependencies, r
   return rpc::SerializeMessage(response);
 }
 
-// A call of this service is answered at once, on the queue's thread.
+// Answers a call of this service at once, on the queue's thread.
 template <typename Request, typename ArmMethod, typename Answer>
 void StartMethod(const ServiceDependencies& dependencies, rpc::CallRegistry* registry,
                  const char* name, ArmMethod arm, Answer answer,
@@ -150,7 +150,7 @@ StatusOr<v1::ListModelsResponse> ListModels(const ServiceDependencies& dependenc
     return InvalidField("page_size", std::to_string(request.page_size()),
                         std::to_string(kMaxPageSize), "must be 0 to 1000");
   }
-  // One model fits on one page, so no token was ever handed out.
+  // Refuses every page token: one model fits on one page, so the server has given out no token.
   if (!request.page_token().empty()) {
     return InvalidField("page_token", "", "", "is none of this server's");
   }

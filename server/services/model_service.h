@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ModelService: what this server serves. Answers while the model is still being loaded.
+// ModelService describes the served model. It answers while the model is still being loaded, too.
 #ifndef SERVER_SERVICES_MODEL_SERVICE_H_
 #define SERVER_SERVICES_MODEL_SERVICE_H_
 
@@ -14,7 +14,7 @@
 
 namespace paligemma {
 
-// The model as the API describes it now.
+// Returns the API's description of the model.
 v1::Model DescribeModel(const ServiceDependencies& dependencies);
 
 StatusOr<v1::ListModelsResponse> ListModels(const ServiceDependencies& dependencies,

@@ -25,7 +25,7 @@ const std::string& ModelOf(const v1::StreamGenerateRequest& request) {
   return paligemma::ModelOf(request.task());
 }
 
-// Credentials, admission and parsing, alike for unary and streamed calls.
+// Checks credentials, admits and parses a call, whether unary or streamed.
 struct Accepted {
   std::shared_ptr<const ServedModel::Loaded> model;
   paligemma::Request request;
@@ -88,8 +88,8 @@ class UnarySink : public ResponseSink {
   const std::shared_ptr<const ServedModel::Loaded> model_;
 };
 
-// The sink is the only one that knows the session; a refusal comes through it as well, so that a
-// call ends in one place.
+// Only the sink knows the session. A refusal goes through the sink too, so that a call ends in one
+// place.
 template <typename Call, typename Sink>
 void Submit(Accepted accepted, const std::shared_ptr<Call>& call, const std::shared_ptr<Sink>& sink,
             CallSession* session, const std::function<void(Backend::Handle)>& on_accepted) {

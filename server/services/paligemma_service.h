@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// PaliGemmaService on completion queues: parse, submit, and answer from the engine's sink.
+// PaliGemmaService on completion queues: parses, submits, and answers from the engine's sink.
 #ifndef SERVER_SERVICES_PALIGEMMA_SERVICE_H_
 #define SERVER_SERVICES_PALIGEMMA_SERVICE_H_
 
@@ -24,11 +24,11 @@ class PaliGemmaServiceHandler {
 
   grpc::Service* service() { return &service_; }
 
-  // Waits for calls of every method on every queue; once, after the server was started.
+  // Waits for calls of every method on every queue. Call it once, after the server has started.
   void Start(const std::vector<std::unique_ptr<grpc::ServerCompletionQueue>>& queues);
 
  private:
-  // Methods that hand over bytes, since we parse them ourselves.
+  // Methods that pass bytes on, since we parse them ourselves.
   template <typename Base>
   using Raw = v1::PaliGemmaService::WithRawMethod_Caption<
       v1::PaliGemmaService::WithRawMethod_Answer<v1::PaliGemmaService::WithRawMethod_Segment<

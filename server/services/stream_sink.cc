@@ -8,7 +8,8 @@
 namespace paligemma {
 namespace {
 
-// What was lined up before it still leaves, so that the client has the objects that were in time.
+// Messages queued before the error are still sent, so that the client has the objects that came in
+// time.
 bool EndsBehindMessages(const Status& status) {
   return status.reason() == Reason::kResponseTooLarge;
 }
@@ -93,7 +94,8 @@ Status StreamSink::EndOf(StreamGenerateCall::Ending ending) {
 
 void StreamSink::Fail(Status status) {
   failure_ = std::move(status);
-  // Known from the second delta on, at the latest; else the request ends by itself.
+  // The handle is known from the second delta on at the latest. Without it the request ends by
+  // itself.
   if (const Backend::Handle handle = handle_.load(std::memory_order_acquire); handle != 0) {
     model_->backend->Cancel(handle);
   }

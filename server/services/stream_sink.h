@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A streamed call's end of the engine: text as it comes, objects as they are complete, one result.
+// The sink of a streamed call: sends text as it comes, objects as they are complete, and one
+// result.
 #ifndef SERVER_SERVICES_STREAM_SINK_H_
 #define SERVER_SERVICES_STREAM_SINK_H_
 
@@ -22,7 +23,8 @@ class StreamSink : public ResponseSink {
   void OnDelta(AnswerDelta delta) override;
   void OnDone(Status status, Answer result) override;
 
-  // What to cancel when the client does not read; set once, perhaps after the first delta.
+  // Sets the request to cancel when the client does not read. Call it once, perhaps after the first
+  // delta.
   void SetHandle(Backend::Handle handle) { handle_.store(handle, std::memory_order_release); }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls of methods that this server does not have: UNIMPLEMENTED, with the services that it has.
+// Answers calls of unknown methods with UNIMPLEMENTED and the names of the services that exist.
 #ifndef SERVER_SERVICES_UNKNOWN_METHODS_H_
 #define SERVER_SERVICES_UNKNOWN_METHODS_H_
 
