@@ -3,53 +3,17 @@
 
 #include <malloc.h>
 
-#include <algorithm>
-#include <future>
-#include <thread>
+#include <optional>
 #include <utility>
 
-#include "core/base/build_info.h"
 #include "core/host/load_model.h"
+#include "server/life/drain.h"
 #include "server/life/log.h"
 #include "server/life/tls_files.h"
+#include "server/self_description.h"
 
 namespace paligemma {
 namespace {
-
-// Time to write the answers of requests that have ended in the engine.
-constexpr Millis kTransportGrace{400};
-constexpr Millis kSignalPoll{10};
-// How long new calls are refused before GOAWAY is sent. gRPC ends a call that arrives during its
-// shutdown with a bare CANCELLED; a call that arrives earlier gets our reason.
-constexpr Millis kRefusalTime{200};
-
-MetricsInfo InfoOf(const ServedModel& model, const DeviceChoice& device) {
-  MetricsInfo info;
-  info.version = BuildVersion();
-  info.commit = BuildCommit();
-  info.torch = TorchVersion();
-  info.cuda = CudaVersion();
-  info.model = model.name();
-  info.revision = model.manifest().revision;
-  info.dtype = model.manifest().dtype;
-  info.device = device.device.ToString();
-  for (const TaskTraits& traits : kTasks) {
-    info.rpcs.push_back({"paligemma.v1.PaliGemmaService", std::string(traits.name), "unary"});
-  }
-  info.rpcs.push_back({"paligemma.v1.PaliGemmaService", "StreamGenerate", "server_stream"});
-  for (const char* method : {"ListModels", "GetModel"}) {
-    info.rpcs.push_back({"paligemma.v1.ModelService", method, "unary"});
-  }
-  return info;
-}
-
-// Runs `work` on a detached thread, since the process may end before the work does.
-std::future<bool> InBackground(std::function<bool()> work) {
-  std::packaged_task<bool()> task(std::move(work));
-  std::future<bool> result = task.get_future();
-  std::thread(std::move(task)).detach();
-  return result;
-}
 
 double SecondsSince(TimePoint start) {
   return std::chrono::duration<double>(Clock::Real()->Now() - start).count();
@@ -72,7 +36,7 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, const M
       model_(std::make_unique<ServedModel>(manifest, ModelName(manifest, config.host))),
       log_(config),
       tokens_(std::move(tokens)),
-      metrics_(std::make_unique<Metrics>(InfoOf(*model_, device))),
+      metrics_(std::make_unique<Metrics>(DescribeForMetrics(manifest, model_->name(), device))),
       trimmer_(ResidentBytes, [] { malloc_trim(0); }) {
   HostOptions options = config.host;
   options.runner.device = device.device;
@@ -148,29 +112,13 @@ Status Serving::Load() {
   model_->SetLoaded({host_,
                      std::make_shared<const AnswerWriter>(std::move(writer)),
                      {device_.device.ToString()}});
-  LogSummary(SecondsSince(start));
+  LogModel(*host_, device_);
+  LogInfo("ready in " + Rounded(SecondsSince(start)) + " s (loading " +
+          Rounded(host_->Summary().load_seconds) + " s): gRPC " + config_.listen + ", HTTP " +
+          config_.http_listen);
   SetPhase(Phase::kReady);
   StartWatchdog();
   return OkStatus();
-}
-
-void Serving::LogSummary(double seconds) const {
-  const ModelSummary& summary = host_->Summary();
-  const Manifest& manifest = model_->manifest();
-  LogInfo("model " + model_->name() + ": revision " + manifest.revision + ", " +
-          std::to_string(manifest.image.size) + " px, " + std::to_string(manifest.image.tokens) +
-          " image tokens, " + manifest.dtype + ", quantization " + manifest.quantization + ", " +
-          std::to_string((summary.vision_parameters + summary.decoder_parameters) / 1000) +
-          "k parameters, " + std::to_string(summary.weight_bytes >> 20) + " MiB");
-  LogInfo("device " + device_.device.ToString() +
-          (device_.reason.empty() ? "" : " (" + device_.reason + ")") + ", " +
-          std::to_string(host_->options().num_threads) + " threads" +
-          (summary.cpu_isa.empty()
-               ? ""
-               : ", kernels for " + summary.cpu_isa + " (" + summary.cpu_isa_reason + ")"));
-  LogInfo("KV cache (" + summary.kv_dtype + "): " + summary.kv.arithmetic);
-  LogInfo("ready in " + Rounded(seconds) + " s (loading " + Rounded(summary.load_seconds) +
-          " s): gRPC " + config_.listen + ", HTTP " + config_.http_listen);
 }
 
 void Serving::StartWatchdog() {
@@ -225,36 +173,15 @@ void Serving::Abandon() {
 bool Serving::Drain(const SignalWait& signal) {
   SetPhase(Phase::kLeaving);
   LogInfo("draining: not ready, accepting for another " + FormatDuration(config_.drain_delay));
-  bool hurry = signal(config_.drain_delay);
+  const bool hurry = signal(config_.drain_delay);
   SetPhase(Phase::kDraining);
-  const auto now = [] { return Clock::Real()->Now(); };
-  TimePoint end = now() + (hurry ? Millis(0) : config_.drain_timeout);
-  // Ends late requests with SERVER_DRAINING, so that the transport need not cancel their calls.
-  auto engine = InBackground([this, end] { return host_->Drain(end); });
-  auto transport = InBackground([this, end, now] {
-    std::this_thread::sleep_for(kRefusalTime);
-    const TimePoint cancel_at = std::max(end, now()) + kTransportGrace;
-    return grpc_->Shutdown(std::chrono::duration_cast<Millis>(cancel_at - now()));
-  });
-  const auto ended = [](const std::future<bool>& task) {
-    return task.wait_for(kSignalPoll) == std::future_status::ready;
-  };
-  bool all_ended = false;
-  bool cancelled = false;
-  while (!(all_ended = ended(engine) && ended(transport)) && now() < end + kLastWords) {
-    if (!hurry && signal(Millis(0))) {
-      hurry = true;
-      end = now();
-      LogInfo("a second signal: ending the calls in flight");
-      host_->EndAll();
-    }
-    // Waits until calls that were just ended have sent SERVER_DRAINING; cancelling loses it.
-    if (hurry && !cancelled && now() > end + kTransportGrace) {
-      cancelled = true;
-      grpc_->CancelCalls();
-    }
-  }
-  const bool drained = all_ended && engine.get() && transport.get();
+  DrainParts parts;
+  parts.drain_engine = [this](TimePoint end) { return host_->Drain(end); };
+  parts.shut_transport = [this](Millis patience) { return grpc_->Shutdown(patience); };
+  parts.end_requests = [this] { host_->EndAll(); };
+  parts.cancel_calls = [this] { grpc_->CancelCalls(); };
+  const auto patience = hurry ? std::nullopt : std::optional<Millis>(config_.drain_timeout);
+  const bool drained = RunDrain(std::move(parts), patience, signal);
   LogInfo(drained ? "drained" : "drained; some calls had to be ended");
   return drained;
 }

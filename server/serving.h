@@ -16,6 +16,7 @@
 #include "core/model/device.h"
 #include "server/api/served_model.h"
 #include "server/http/management_server.h"
+#include "server/life/drain.h"
 #include "server/life/heap_trimmer.h"
 #include "server/life/watchdog.h"
 #include "server/services/grpc_server.h"
@@ -41,14 +42,11 @@ class Serving {
   // Ends the transport while Load() still runs, and returns within a second. The process must then
   // end without destructors.
   void Abandon();
-  // Waits up to the given time for a signal. Returns true if one arrived.
-  using SignalWait = std::function<bool(std::chrono::milliseconds)>;
   // Accepts calls for the drain delay although the probes say no. Then sends GOAWAY and lets the
   // calls in flight finish for the drain time-out. A signal ends this waiting and the calls.
   // Returns at the latest kLastWords after the time-out or the signal, whatever the engine, the
   // delivery or a client does. Threads of the server may still run then, so the process must end
   // without destructors. Returns true if no call had to be ended.
-  static constexpr std::chrono::milliseconds kLastWords{700};
   bool Drain(const SignalWait& signal);
 
   const ServedModel& model() const { return *model_; }
@@ -58,7 +56,6 @@ class Serving {
           std::unique_ptr<AuthTokens> tokens, Heartbeats* heartbeats);
   void SetPhase(Phase phase) PG_LOCKS_EXCLUDED(mutex_);
   void SetStalled(bool stalled) PG_LOCKS_EXCLUDED(mutex_);
-  void LogSummary(double seconds) const;
   std::string MetricsText();
   // Returns when the certificate of new connections expires, in seconds since 1970; 0: no TLS.
   std::int64_t CertificateExpiry();
