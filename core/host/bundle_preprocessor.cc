@@ -49,9 +49,10 @@ StatusOr<PreparedRequest> BundlePreprocessor::Prepare(const Request& request,
   }
   for (std::size_t i = 0; i < request.images.size(); ++i) {
     PG_RETURN_IF_ERROR(check());
-    PG_ASSIGN_OR_RETURN(ImagePreparer::Result image,
-                        images_->Prepare(request.images[i], FieldOf(request, i),
-                                         {.use = request.use_cache, .scope = request.cache_scope}, check));
+    PG_ASSIGN_OR_RETURN(
+        ImagePreparer::Result image,
+        images_->Prepare(request.images[i], FieldOf(request, i),
+                         {.use = request.use_cache, .scope = request.cache_scope}, check));
     prepared.images.push_back(std::move(image.image));
     prepared.image_infos.push_back(std::move(image.info));
   }
