@@ -140,6 +140,14 @@ TokenSpec ReadTokens(const JsonFields& fields, int vocab) {
   // <locNNNN> has four digits for its 1024 bins, and <segNNN> three for its 128 codes.
   if (tokens.loc_count != 0 && tokens.loc_count != 1024) fields.Fail("loc_count", "is not 1024");
   if (tokens.seg_count != 0 && tokens.seg_count != 128) fields.Fail("seg_count", "is not 128");
+  if (fields.Has("client_specials")) {
+    tokens.client_specials = fields.Strings("client_specials");
+    for (const std::string& piece : tokens.client_specials) {
+      if (piece.size() < 3 || piece.front() != '<' || piece.back() != '>') {
+        fields.Fail("client_specials", "holds \"" + piece + "\", which is not <...>");
+      }
+    }
+  }
   if (tokens.loc_first > tokens.vocab - tokens.loc_count) {
     fields.Fail("loc_first", "reaches beyond the vocabulary");
   }

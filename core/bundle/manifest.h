@@ -19,8 +19,9 @@
 
 namespace paligemma {
 
-// The newest format that this server reads. 2: prompts may hold special pieces, which older servers
-// would cut into characters. A bundle has the oldest format that says all it needs.
+// The newest format that this server reads. 2: prompts may hold special pieces, and
+// tokens.client_specials lets clients write some; older servers would cut them into characters. A
+// bundle has the oldest format that says all it needs.
 inline constexpr int kBundleFormat = 2;
 // The largest limits.max_output_tokens.
 inline constexpr int kMaxOutputTokens = 4096;
@@ -57,6 +58,8 @@ struct TokenSpec {
   TokenId loc_first = 0, seg_first = 0;
   int loc_count = 0, seg_count = 0;
   int vocab = 0;
+  // Special pieces, such as "<unused7>", that are tokens in the text of clients too.
+  std::vector<std::string> client_specials;
 };
 
 struct TaskSpec {

@@ -128,6 +128,12 @@ Status Tokenizer::CheckIds() const {
     }
     PG_RETURN_IF_ERROR(expect(name, ids[0], id));
   }
+  for (const std::string& piece : spec_.client_specials) {
+    if (processor.EncodeAsIds(piece).size() != 1) {
+      return Status(StatusCode::kInvalidArgument,
+                    "tokens.client_specials holds " + piece + ", which is no token of it");
+    }
+  }
   // What a model with a dummy prefix, or one that squeezes spaces, would change.
   const std::string spaced = " a  b ";
   const std::vector<int> ids = processor.EncodeAsIds(spaced);
@@ -151,6 +157,10 @@ StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, Specials
                                                  std::span<const TextRange> trusted) const {
   std::vector<TokenId> tokens;
   std::size_t begin = 0;
+  const auto allowed = [&](std::string_view rest) {
+    return std::any_of(spec_.client_specials.begin(), spec_.client_specials.end(),
+                       [&](const std::string& piece) { return rest.starts_with(piece); });
+  };
   const auto encode_until = [&](std::size_t end) {
     std::vector<int> ids;
     const auto part = text.substr(begin, end - begin);
@@ -169,7 +179,7 @@ StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, Specials
       const bool by_operator =
           std::any_of(trusted.begin(), trusted.end(),
                       [&](const TextRange& range) { return range.begin <= at && end < range.end; });
-      if (cut && !by_operator && !encode_until(at + 1))
+      if (cut && !by_operator && !allowed(rest) && !encode_until(at + 1))
         return InternalError("sentencepiece cannot encode a text");
     }
     if (!encode_until(text.size())) return InternalError("sentencepiece cannot encode a text");

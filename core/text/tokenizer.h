@@ -34,7 +34,8 @@ class Tokenizer {
 
   // Neither adds BOS, EOS or newline. REQUIRES: valid UTF-8 (see ValidateUtf8).
   // Every spelling of a special token is ordinary text, unless it lies in a range of `trusted`
-  // (TemplateText::trusted), which is what the operator wrote.
+  // (TemplateText::trusted), which is what the operator wrote, or in the manifest's
+  // client_specials.
   StatusOr<std::vector<TokenId>> EncodePlain(std::string_view text,
                                              std::span<const TextRange> trusted = {}) const;
   // The same, but <locNNNN> and <segNNN> are tokens everywhere.

@@ -39,7 +39,8 @@ class Asker:
         ids: list[int] = []
         begin = 0
         for match in manifest.SPECIAL.finditer(prompt):
-            if not match[0].startswith(("<loc", "<seg")):
+            allowed = match[0] in self._content["tokens"].get("client_specials", [])
+            if not allowed and not match[0].startswith(("<loc", "<seg")):
                 ids += self._words.encode(prompt[begin : match.start() + 1])
                 begin = match.start() + 1
         return ids + self._words.encode(prompt[begin:])

@@ -43,6 +43,7 @@ class Options:
     languages: list[str] = field(default_factory=lambda: list(manifest.LANGUAGES))
     methods: dict[str, Any] | None = None
     output_limit: int | None = None
+    client_specials: list[str] = field(default_factory=list)
     ignored_fields: list[str] = field(default_factory=list)
     license: str = "unknown"
     travelling_files: list[Path] = field(default_factory=list)
@@ -78,6 +79,7 @@ def write(
     numbers = source.architecture
     ids = tokenizer.inspect(tokenizer_model, numbers.vocab)
     tokenizer.check_templates(tokenizer_model, options.methods or {})
+    tokenizer.check_specials(tokenizer_model, options.client_specials)
     manifest.token_limits(numbers, options.methods, options.output_limit)  # before anything large is written
     dtype = options.dtype or source.dtype
     total = sum(torch.Size(shape).numel() for name, shape in numbers.tensors().items() if len(shape) > 1)
@@ -157,6 +159,8 @@ def describe(
             "license": options.license,
         },
     }
+    if options.client_specials:
+        content["tokens"]["client_specials"] = options.client_specials
     if options.ignored_fields:
         content["provenance"]["ignored"] = options.ignored_fields
     content["format"] = manifest.needed_format(content)

@@ -140,6 +140,13 @@ def _add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
         "--methods", metavar="FILE.json", help="the manifest's methods block, for other prompts"
     )
     parser.add_argument(
+        "--client-special",
+        action="append",
+        default=[],
+        metavar="PIECE",
+        help="special piece that clients may write, such as <unused7>; may be given several times (default: none)",
+    )
+    parser.add_argument(
         "--max-output-tokens",
         type=int,
         metavar="N",

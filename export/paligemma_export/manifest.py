@@ -61,6 +61,7 @@ _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
 SPECIAL = re.compile(
     r"<(?:unused\d+|loc\d{4}|seg\d{3}|image|bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>"
 )
+SPELLING = re.compile(r"<[^<>]+>")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _BLOCKS: dict[str, dict[str, Any]] = {
     "": {
@@ -182,8 +183,9 @@ def token_limits(numbers: Architecture, methods: dict[str, Any] | None, wanted: 
 
 
 def needed_format(content: dict[str, Any]) -> int:
-    """The oldest format whose servers give the same answers with this manifest."""
-    return 2 if any(special_spellings(text) for text in templates(content["methods"])) else 1
+    """Returns the oldest format whose servers give the same answers with this manifest."""
+    special = any(special_spellings(text) for text in templates(content["methods"]))
+    return 2 if special or content["tokens"].get("client_specials") else 1
 
 
 def templates(methods: dict[str, Any]) -> list[str]:
@@ -301,6 +303,9 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
         tokens["loc_first"] + tokens["loc_count"] <= tokens["vocab"],
         "tokens.loc_first: beyond the vocabulary",
     )
+    specials = tokens.get("client_specials", [])
+    good = isinstance(specials, list) and all(isinstance(one, str) and SPELLING.fullmatch(one) for one in specials)
+    expect(good, f"tokens.client_specials: {specials!r} is no list of <...>")
     grid = image["size"] // max(1, numbers["vision"]["patch"])
     expect(image["tokens"] == grid * grid, "image.tokens: not the square of size / patch")
 

@@ -83,6 +83,7 @@ def fill(options: bundle.Options, plan: Plan, arguments: argparse.Namespace) -> 
     options.padding, options.max_images = arguments.padding, arguments.max_images
     options.methods = _methods(arguments.methods)
     options.output_limit = arguments.max_output_tokens
+    options.client_specials = arguments.client_special
     options.ignored_fields = plan.decisions.given_up
     options.travelling_files = travelling_files(plan.folder)
     names = [path.name for path in options.travelling_files]

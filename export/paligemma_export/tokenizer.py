@@ -174,6 +174,16 @@ def check_templates(data: bytes, methods: dict[str, Any]) -> None:
                     raise ExportError(f"methods.{name}: {spelling} in {text!r} is no token of this tokenizer")
 
 
+def check_specials(data: bytes, specials: list[str]) -> None:
+    """Pieces that clients may write must be special ones that sentencepiece finds in text."""
+    processor = load(data)
+    for spelling in specials:
+        if not manifest.SPELLING.fullmatch(spelling) or spelling in ("<bos>", "<eos>", "<pad>", "<image>"):
+            raise ExportError(f"--client-special={spelling}: only special pieces such as <unused7> can be allowed")
+        if len(processor.encode(spelling)) != 1:
+            raise ExportError(f"--client-special={spelling} is no token of this tokenizer")
+
+
 def train(vocab: int) -> bytes:
     """A tokenizer of exactly `vocab` pieces with the rules of the real one; unused pieces fill a large one up.
 

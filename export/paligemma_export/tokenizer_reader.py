@@ -105,6 +105,7 @@ def _extended(data: bytes, folder: Path, image_id: int, decisions: Decisions) ->
         known = pieces[index] if index < len(pieces) else IMAGE if index == image_id else None
         if known is not None and token.content.replace(" ", "▁") not in (known, "\t" if known == "<0x09>" else known):
             raise ExportError(f"the tokenizer's files name the token {index} {token.content!r}, but it is {known!r}")
+    _check_named(folder, {token.content for token in added.values()} | set(pieces) | {IMAGE})
     behind = {index: token for index, token in added.items() if index > image_id}
     if not behind:
         return data
@@ -119,6 +120,20 @@ def _extended(data: bytes, folder: Path, image_id: int, decisions: Decisions) ->
     names = ", ".join(token.content for _, token in sorted(behind.items())[:8])
     decisions.note(f"{len(behind)} tokens were added behind <image> and are served: {names}")
     return model.SerializeToString(deterministic=True)
+
+
+def _check_named(folder: Path, known: set[str]) -> None:
+    """Special tokens that the files name without an id would get one from transformers when it loads them."""
+    for file, field in (
+        ("tokenizer_config.json", "additional_special_tokens"),
+        ("tokenizer_config.json", "extra_special_tokens"),
+        ("special_tokens_map.json", "additional_special_tokens"),
+    ):
+        named = _object(folder / file).get(field) or []
+        for entry in named.values() if isinstance(named, dict) else named:
+            text = entry.get("content") if isinstance(entry, dict) else entry
+            if text not in known:
+                raise ExportError(f"{file}: {field} names {text!r}, which has no id in the tokenizer's files")
 
 
 def _check_behind(behind: dict[int, AddedToken], pieces: list[str]) -> None:

@@ -95,6 +95,18 @@ def test_a_fine_tunes_own_token_is_one_in_every_text(special: Path, server: serv
     assert found(answer) == expected(special, ids)
 
 
+def test_a_piece_that_the_manifest_opens_to_clients_is_a_token(special: Path, tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    shutil.copytree(special, target)
+    content = bundle.read_manifest(target)
+    content["tokens"]["client_specials"] = ["<unused7>"]
+    bundle.write_manifest(target, content)
+    words = tokenizer.load((target / "tokenizer.model").read_bytes())
+    with serving.Server(target) as running:
+        answer = running.client.generate(PICTURE, "say <unused7>.", config={"max_output_tokens": 8})
+        assert found(answer) == expected(target, words.encode("say <unused7>."))
+
+
 def test_a_server_that_is_given_something_else_says_what_it_is(tmp_path: Path, special: Path) -> None:
     shutil.copytree(special.parent / "checkpoint", tmp_path / "checkpoint")
     command = [str(serving.SERVER), "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"]

@@ -117,6 +117,22 @@ def test_special_pieces_that_are_none_are_refused(
     assert_refused(given, tmp_path / "out" / "bundle", capsys, words, flag)
 
 
+def test_pieces_that_clients_may_write_need_format_2(
+    tinies: dict[str, Tiny], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    given = with_pieces(tinies["tiny-a"], tmp_path / "given")
+    assert export(given, tmp_path / "bundle", "--client-special=<unused7>", "--client-special=<start_of_turn>") == 0
+    assert cli.main(["verify", str(tmp_path / "bundle")]) == 0
+    command = ["quantize", str(tmp_path / "bundle"), "--quantize=int8", f"--output={tmp_path}/int8", "--quiet"]
+    assert cli.main(command) == 0
+    for name in ("bundle", "int8"):
+        content = bundle.read_manifest(tmp_path / name)
+        assert content["format"] == 2 and content["tokens"]["client_specials"] == ["<unused7>", "<start_of_turn>"]
+    capsys.readouterr()
+    for piece in ("<unused8>", "<bos>", "unused7", "a"):
+        assert_refused(given, tmp_path / "out/bundle", capsys, [piece], f"--client-special={piece}")
+
+
 @pytest.mark.parametrize("methods", [[], {"answer": 3}, {"translate": {"default_tokens": 1, "max_tokens": 2}}])
 def test_methods_that_are_none_are_refused(
     tinies: dict[str, Tiny], tmp_path: Path, capsys: pytest.CaptureFixture, methods: Any

@@ -320,6 +320,16 @@ def test_added_tokens_are_served(
     assert cli.main(["verify", str(tmp_path / "bundle")]) == 0
 
 
+@pytest.mark.parametrize("named", [["<image>", "<row>"], {"row_token": "<row>"}, [{"content": "<row>"}]], ids=str)
+def test_special_tokens_without_an_id_are_refused(
+    tinies: dict[str, Tiny], tmp_path: Path, capsys: pytest.CaptureFixture, named: Any
+) -> None:
+    shutil.copytree(tinies["tiny-a"].checkpoint, tmp_path / "given")
+    field = "extra_special_tokens" if isinstance(named, dict) else "additional_special_tokens"
+    (tmp_path / "given/tokenizer_config.json").write_text(json.dumps({field: named}))
+    assert_refused(tmp_path / "given", tmp_path / "out" / "bundle", capsys, [field, "<row>", "no id"])
+
+
 @pytest.mark.parametrize(
     ("tokens", "words"),
     [

@@ -124,6 +124,17 @@ TEST(ManifestTest, EveryFormatUpToTheNewestIsReadAndKept) {
   }
 }
 
+TEST(ManifestTest, ClientSpecialsAreSpellingsInAngleBrackets) {
+  json manifest = Complete();
+  EXPECT_TRUE(ParseManifest(manifest.dump())->tokens.client_specials.empty());
+  manifest["tokens"]["client_specials"] = {"<unused7>", "<start_of_turn>"};
+  EXPECT_EQ(ParseManifest(manifest.dump())->tokens.client_specials.size(), 2u);
+  for (const char* wrong : {"unused7", "<", "", "<>"}) {
+    manifest["tokens"]["client_specials"] = {wrong};
+    EXPECT_THAT(ErrorOf(manifest), HasSubstr("tokens.client_specials: holds"));
+  }
+}
+
 TEST(ManifestTest, AnAnswerMayHave4096TokensAndNoMore) {
   json manifest = Complete();
   manifest["limits"]["max_output_tokens"] = 4096;

@@ -88,6 +88,19 @@ TEST(TokenizerTest, ControlTokensAreNeverMadeOfText) {
   }
 }
 
+TEST(TokenizerTest, ClientsMayWriteTheSpecialPiecesThatTheManifestNames) {
+  // <loc0007> stands for any special piece: the tiny tokenizer has no other user-defined ones.
+  TokenSpec spec = TinyManifest().tokens;
+  spec.client_specials = {"<loc0007>"};
+  const auto tokenizer = Tokenizer::Load("models/tiny-a/tokenizer.model", spec);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();
+  EXPECT_THAT(*(*tokenizer)->EncodePlain("<loc0007>"), ElementsAre(spec.loc_first + 7));
+  EXPECT_THAT(*(*tokenizer)->EncodePlain("<loc0008>"), Each(Lt(spec.loc_first)));
+  spec.client_specials = {"<unused7>"};
+  EXPECT_THAT(Tokenizer::Load("models/tiny-a/tokenizer.model", spec).status().message(),
+              HasSubstr("<unused7>, which is no token"));
+}
+
 TEST(TokenizerTest, ControlTokensAndUnknownIdsHaveNoText) {
   for (TokenId token : {0, 1, 2, -1, TinyManifest().tokens.vocab, 1 << 30}) {
     EXPECT_THAT(TinyTokenizer().TokenBytes(token), IsEmpty());
