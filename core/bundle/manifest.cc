@@ -124,6 +124,22 @@ ImageSpec ReadImage(const JsonFields& fields, int patch) {
   return image;
 }
 
+// Null if the manifest has neither list.
+std::shared_ptr<const OutputRules> ReadOutputRules(const JsonFields& fields, int vocab) {
+  if (!fields.Has("more_eos") && !fields.Has("suppressed")) return nullptr;
+  auto rules = std::make_shared<OutputRules>();
+  if (fields.Has("more_eos")) rules->more_ends = fields.Ints("more_eos", 0);
+  if (fields.Has("suppressed")) rules->suppressed = fields.Ints("suppressed", 0);
+  const auto beyond = [&](TokenId token) { return token >= vocab; };
+  for (const auto& [name, tokens] :
+       {std::pair{"more_eos", &rules->more_ends}, std::pair{"suppressed", &rules->suppressed}}) {
+    if (std::any_of(tokens->begin(), tokens->end(), beyond)) {
+      fields.Fail(name, "holds a token beyond the vocabulary");
+    }
+  }
+  return rules;
+}
+
 TokenSpec ReadTokens(const JsonFields& fields, int vocab) {
   TokenSpec tokens;
   tokens.vocab = fields.Int("vocab", 1);
@@ -140,6 +156,7 @@ TokenSpec ReadTokens(const JsonFields& fields, int vocab) {
   // <locNNNN> has four digits for its 1024 bins, and <segNNN> three for its 128 codes.
   if (tokens.loc_count != 0 && tokens.loc_count != 1024) fields.Fail("loc_count", "is not 1024");
   if (tokens.seg_count != 0 && tokens.seg_count != 128) fields.Fail("seg_count", "is not 128");
+  tokens.output_rules = ReadOutputRules(fields, tokens.vocab);
   if (fields.Has("client_specials")) {
     tokens.client_specials = fields.Strings("client_specials");
     for (const std::string& piece : tokens.client_specials) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,8 +21,9 @@
 namespace paligemma {
 
 // The newest format that this server reads. 2: prompts may hold special pieces, and
-// tokens.client_specials lets clients write some; older servers would cut them into characters. A
-// bundle has the oldest format that says all it needs.
+// tokens.client_specials lets clients write some, which older servers would cut into characters;
+// tokens.more_eos and tokens.suppressed, which older servers would not know. A bundle has the
+// oldest format that says all it needs.
 inline constexpr int kBundleFormat = 2;
 // The largest limits.max_output_tokens.
 inline constexpr int kMaxOutputTokens = 4096;
@@ -53,6 +55,12 @@ struct ImageSpec {
   int max_count = 1;  // images in one request
 };
 
+// What a checkpoint's generation_config.json says about every answer. Shared by all sequences.
+struct OutputRules {
+  std::vector<TokenId> more_ends;   // end an answer as EOS does
+  std::vector<TokenId> suppressed;  // never come out
+};
+
 struct TokenSpec {
   TokenId pad = 0, eos = 1, bos = 2, newline = 108;
   TokenId loc_first = 0, seg_first = 0;
@@ -60,6 +68,7 @@ struct TokenSpec {
   int vocab = 0;
   // Special pieces, such as "<unused7>", that are tokens in the text of clients too.
   std::vector<std::string> client_specials;
+  std::shared_ptr<const OutputRules> output_rules;  // null: EOS alone ends, every token may come
 };
 
 struct TaskSpec {

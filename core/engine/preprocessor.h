@@ -5,6 +5,7 @@
 #define CORE_ENGINE_PREPROCESSOR_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct PreparedRequest {
   std::vector<ImageInfo> image_infos;
   int tokens_per_image = 0;
   TokenId eos = 1;
-  int max_tokens = 0;  // the request's, or the default of its task
+  std::shared_ptr<const OutputRules> output_rules;  // null: none
+  int max_tokens = 0;                               // the request's, or the default of its task
 };
 
 // Thread safe: several preprocessing threads call it.

@@ -59,6 +59,7 @@ PreparedSequences MakeSequences(const Request& request, PreparedRequest prepared
       sequence->deadline = request.deadline;
       sequence->time_budget = request.time_budget;
       sequence->eos = prepared.eos;
+      sequence->output_rules = prepared.output_rules;
       delivery.outputs.push_back(
           {sequence->id, std::make_unique<AnswerReader>(&vocabulary, request, image)});
       Candidate& outcome = result.candidates.emplace_back();

@@ -41,6 +41,7 @@ StatusOr<PreparedRequest> BundlePreprocessor::Prepare(const Request& request,
   PreparedRequest prepared;
   prepared.tokens_per_image = manifest_.image.tokens;
   prepared.eos = manifest_.tokens.eos;
+  prepared.output_rules = manifest_.tokens.output_rules;
   prepared.max_tokens = MaxTokensOf(request, manifest_);
   PG_RETURN_IF_ERROR(check());
   PG_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, prompts_.Build(request));

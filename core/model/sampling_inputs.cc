@@ -9,6 +9,7 @@
 #include <array>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "core/model/ops/kernels.h"
 #include "core/model/ops/registration.h"
@@ -48,6 +49,26 @@ class BitLines {
   Words words_;
 };
 
+// The end that may not come yet (-1: it may), and the rules of the model (null: none). Rows with
+// the same key share a mask.
+using MaskKey = std::pair<TokenId, const OutputRules*>;
+
+bool NeedsMask(const MaskKey& key) {
+  return key.first >= 0 || (key.second != nullptr && !key.second->suppressed.empty());
+}
+
+int AddMask(const MaskKey& key, BitLines* masks) {
+  const int line = masks->Add(true);
+  const auto exclude = [&](TokenId token) { masks->Set(line, token, false); };
+  if (key.first >= 0) exclude(key.first);
+  if (key.second == nullptr) return line;
+  std::for_each(key.second->suppressed.begin(), key.second->suppressed.end(), exclude);
+  if (key.first >= 0) {
+    std::for_each(key.second->more_ends.begin(), key.second->more_ends.end(), exclude);
+  }
+  return line;
+}
+
 void MarkSeen(const BatchRow& row, const std::vector<TokenId>& previous_tokens, int line,
               BitLines* seen) {
   for (const TokenId token : row.sequence->prompt) {
@@ -82,18 +103,17 @@ SamplingInputs BuildSamplingInputs(const Batch& batch, int vocab,
   inputs.params = at::empty({count, 4}, at::kFloat);
   inputs.controls = at::zeros({count, 8}, at::kInt);
   BitLines masks(vocab), seen(vocab);
-  std::map<TokenId, int> mask_of_eos;
+  std::map<MaskKey, int> mask_lines;
   float* params = inputs.params.mutable_data_ptr<float>();
   int* controls = inputs.controls.mutable_data_ptr<int>();
   for (const BatchRow& row : batch.rows) {
     const SamplingParams& wanted = row.sequence->sampling;
     int mask_line = -1, seen_line = -1;
-    if (row.output_index < wanted.min_tokens) {
-      const auto [line, added] = mask_of_eos.try_emplace(row.sequence->eos, -1);
-      if (added) {
-        line->second = masks.Add(true);
-        masks.Set(line->second, row.sequence->eos, false);
-      }
+    const MaskKey key(row.output_index < wanted.min_tokens ? row.sequence->eos : -1,
+                      row.sequence->output_rules.get());
+    if (NeedsMask(key)) {
+      const auto [line, added] = mask_lines.try_emplace(key, -1);
+      if (added) line->second = AddMask(key, &masks);
       mask_line = line->second;
     }
     if (wanted.repetition_penalty != 1) {

@@ -5,10 +5,12 @@
 #define CORE_REQUEST_SEQUENCE_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/base/clock.h"
 #include "core/base/types.h"
+#include "core/bundle/manifest.h"
 #include "core/request/image.h"
 #include "core/request/request.h"
 
@@ -32,6 +34,7 @@ struct Sequence {
   TimePoint deadline = kNoDeadline;
   TimePoint time_budget = kNoDeadline;
   TokenId eos = 1;
+  std::shared_ptr<const OutputRules> output_rules;  // null: none
 
   // Generated so far, EOS included. Only Scheduler::Commit appends.
   std::vector<TokenId> output;

@@ -115,6 +115,8 @@ def generate(model: Any, values: torch.Tensor, text: list[int], content: dict[st
     """transformers' greedy tokens without the end of sequence; rows behind the vocabulary are suppressed."""
     ids = torch.tensor([[model.config.image_token_id] * content["image"]["tokens"] + text])
     tokens = content["tokens"]
+    ends = [tokens["eos"], *tokens.get("more_eos", [])]
+    padding = range(tokens["vocab"], model.get_input_embeddings().num_embeddings)
     output = model.generate(
         input_ids=ids,
         pixel_values=values,
@@ -122,9 +124,9 @@ def generate(model: Any, values: torch.Tensor, text: list[int], content: dict[st
         token_type_ids=torch.zeros_like(ids),
         do_sample=False,
         max_new_tokens=limit,
-        suppress_tokens=list(range(tokens["vocab"], model.get_input_embeddings().num_embeddings)) or None,
-        eos_token_id=tokens["eos"],
+        suppress_tokens=[*tokens.get("suppressed", []), *padding] or None,
+        eos_token_id=ends,
         pad_token_id=tokens["pad"],
     )
     found = output[0, ids.size(1) :].tolist()
-    return found[: found.index(tokens["eos"])] if tokens["eos"] in found else found
+    return found[: next((at for at, token in enumerate(found) if token in ends), len(found))]

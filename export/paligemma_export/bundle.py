@@ -43,6 +43,8 @@ class Options:
     languages: list[str] = field(default_factory=lambda: list(manifest.LANGUAGES))
     methods: dict[str, Any] | None = None
     output_limit: int | None = None
+    more_eos: list[int] = field(default_factory=list)
+    suppressed: list[int] = field(default_factory=list)
     client_specials: list[str] = field(default_factory=list)
     ignored_fields: list[str] = field(default_factory=list)
     license: str = "unknown"
@@ -159,8 +161,9 @@ def describe(
             "license": options.license,
         },
     }
-    if options.client_specials:
-        content["tokens"]["client_specials"] = options.client_specials
+    for name in manifest.OPTIONAL_TOKENS:
+        if getattr(options, name):
+            content["tokens"][name] = getattr(options, name)
     if options.ignored_fields:
         content["provenance"]["ignored"] = options.ignored_fields
     content["format"] = manifest.needed_format(content)

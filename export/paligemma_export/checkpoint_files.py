@@ -12,6 +12,7 @@ from paligemma_export.architecture import Architecture
 from paligemma_export.errors import ExportError
 from paligemma_export.fields import generation, model_config, processor, tokenizer_files
 from paligemma_export.fields.rules import Decisions
+from paligemma_export.tokenizer import EOS
 
 # `resample` of Pillow and torchvision -> the manifest's name.
 _RESAMPLINGS = {
@@ -94,6 +95,45 @@ def check_beside(folder: Path, numbers: Architecture, decisions: Decisions) -> P
     if isinstance(inner, dict):
         return _picture_rule("processor_config.json", inner, numbers, decisions)
     return _picture_rule("preprocessor_config.json", _object(folder / "preprocessor_config.json"), numbers, decisions)
+
+
+@dataclass(frozen=True)
+class AnswerRule:
+    """Tokens that end an answer beside <eos>, and tokens that never come."""
+
+    more_eos: tuple[int, ...] = ()
+    suppressed: tuple[int, ...] = ()
+
+
+def answer_rule(folder: Path, config: Any, decisions: Decisions) -> AnswerRule:
+    """What generation_config.json says, or config.json where that file does not."""
+    generation_fields = _object(folder / "generation_config.json")
+    text = config.get("text_config") if isinstance(config, dict) else None
+    blocks = [("generation_config.json", "", generation_fields), ("config.json", "", config)]
+    blocks += [("config.json", "text_config.", text)]
+    found: dict[str, tuple[int, ...]] = {}
+    for file, prefix, content in blocks:
+        for name in ("eos_token_id", "suppress_tokens"):
+            value = content.get(name) if isinstance(content, dict) else None
+            if value is not None and name not in found:
+                found[name] = _token_list(file, prefix + name, value, decisions)
+    ends = found.get("eos_token_id", (EOS,))
+    if EOS not in ends:
+        decisions.refuse("generation_config.json", "eos_token_id", list(ends), f"accepted: {EOS}, or a list with it")
+    rule = AnswerRule(tuple(end for end in ends if end != EOS), found.get("suppress_tokens", ()))
+    if rule.more_eos:
+        decisions.note(f"answers end at the tokens {list(rule.more_eos)}, too")
+    if rule.suppressed:
+        decisions.note(f"{len(rule.suppressed)} tokens are suppressed")
+    return rule
+
+
+def _token_list(file: str, name: str, value: Any, decisions: Decisions) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    if any(type(one) is not int or one < 0 for one in values):
+        decisions.refuse(file, name, value, "accepted: ids of tokens")
+        return (EOS,) if name.endswith("eos_token_id") else ()
+    return tuple(dict.fromkeys(values))
 
 
 def _plain_tokens(content: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from paligemma_export import bundle, checkpoint_writer, mask_decoder, planning, tokenizer
+from paligemma_export import bundle, checkpoint_writer, manifest, mask_decoder, planning, tokenizer
 from paligemma_export.architecture import Architecture, geometry
 from paligemma_export.errors import ExportError
 from paligemma_export.huggingface import HuggingFaceSource
@@ -106,7 +106,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         max_images=content["image"]["max_count"],
         methods=content["methods"],
         output_limit=content["limits"]["max_output_tokens"],
-        client_specials=content["tokens"].get("client_specials", []),
+        **{name: content["tokens"].get(name, []) for name in manifest.OPTIONAL_TOKENS},
         ignored_fields=content["provenance"].get("ignored", []),
         license=content["provenance"]["license"],
         quiet=arguments.quiet,

@@ -54,6 +54,8 @@ METHODS = ("caption", "answer", "detect", "segment", "read", "generate")
 RECIPE_PARTS = ("embedding", "attention", "mlp", "vision")
 ENCODINGS = ("float32", "bfloat16", "int8", "int4", "fp8")
 CHUNK_BYTES = 16 << 20
+# Keys of `tokens` that came with format 2.
+OPTIONAL_TOKENS = ("more_eos", "suppressed", "client_specials")
 USUAL_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS = 1024, 4096
 
 _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
@@ -185,7 +187,7 @@ def token_limits(numbers: Architecture, methods: dict[str, Any] | None, wanted: 
 def needed_format(content: dict[str, Any]) -> int:
     """Returns the oldest format whose servers give the same answers with this manifest."""
     special = any(special_spellings(text) for text in templates(content["methods"]))
-    return 2 if special or content["tokens"].get("client_specials") else 1
+    return 2 if special or any(content["tokens"].get(name) for name in OPTIONAL_TOKENS) else 1
 
 
 def templates(methods: dict[str, Any]) -> list[str]:
@@ -306,6 +308,10 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
     specials = tokens.get("client_specials", [])
     good = isinstance(specials, list) and all(isinstance(one, str) and SPELLING.fullmatch(one) for one in specials)
     expect(good, f"tokens.client_specials: {specials!r} is no list of <...>")
+    for name in ("more_eos", "suppressed"):
+        ids = tokens.get(name, [])
+        good = isinstance(ids, list) and all(type(one) is int and 0 <= one < tokens["vocab"] for one in ids)
+        expect(good, f"tokens.{name}: {ids!r} is no list of ids of the vocabulary")
     grid = image["size"] // max(1, numbers["vision"]["patch"])
     expect(image["tokens"] == grid * grid, "image.tokens: not the square of size / patch")
 

@@ -13,7 +13,7 @@ from typing import Any
 from paligemma_export import bundle, checkpoint_files, manifest, tokenizer, tokenizer_reader
 from paligemma_export.adapted_source import AdaptedSource
 from paligemma_export.big_vision import BigVisionSource
-from paligemma_export.checkpoint_files import PictureRule
+from paligemma_export.checkpoint_files import AnswerRule, PictureRule
 from paligemma_export.errors import ExportError
 from paligemma_export.fields.rules import Decisions
 from paligemma_export.hf_config import architecture_of
@@ -32,6 +32,7 @@ class Plan:
     tokenizer_model: bytes
     picture: PictureRule
     decisions: Decisions
+    answers: AnswerRule
     folder: Path  # of the checkpoint's other files
 
 
@@ -53,6 +54,7 @@ def _of_folder(folder: Path, decisions: Decisions, arguments: argparse.Namespace
     numbers = architecture_of(config, arguments.window_mode, arguments.final_softcap)
     checkpoint_files.check_config(config, decisions)
     picture = checkpoint_files.check_beside(folder, numbers, decisions)
+    answers = checkpoint_files.answer_rule(folder, config, decisions)
     decisions.finish()
     model = tokenizer_reader.read(folder, arguments.tokenizer, numbers.vocab, decisions)
     vocab = tokenizer.load_checked(model).get_piece_size()
@@ -61,7 +63,7 @@ def _of_folder(folder: Path, decisions: Decisions, arguments: argparse.Namespace
         source = AdaptedSource(source, Path(arguments.adapter), decisions)
     if not picture.is_usual:
         source = NormalizedSource(source, picture)
-    return Plan(source, model, picture, decisions, folder)
+    return Plan(source, model, picture, decisions, answers, folder)
 
 
 def _of_archive(path: Path, scratch: Path, decisions: Decisions, arguments: argparse.Namespace) -> Plan:
@@ -71,7 +73,7 @@ def _of_archive(path: Path, scratch: Path, decisions: Decisions, arguments: argp
     source = BigVisionSource(
         path, scratch, arguments.window_mode, arguments.final_softcap, arguments.query_scale, decisions
     )
-    return Plan(source, model, PictureRule(), decisions, path.parent)
+    return Plan(source, model, PictureRule(), decisions, AnswerRule(), path.parent)
 
 
 def fill(options: bundle.Options, plan: Plan, arguments: argparse.Namespace) -> None:
@@ -83,6 +85,9 @@ def fill(options: bundle.Options, plan: Plan, arguments: argparse.Namespace) -> 
     options.padding, options.max_images = arguments.padding, arguments.max_images
     options.methods = _methods(arguments.methods)
     options.output_limit = arguments.max_output_tokens
+    vocab = plan.source.architecture.vocab  # ids behind it never come out
+    options.more_eos = [token for token in plan.answers.more_eos if token < vocab]
+    options.suppressed = [token for token in plan.answers.suppressed if token < vocab]
     options.client_specials = arguments.client_special
     options.ignored_fields = plan.decisions.given_up
     options.travelling_files = travelling_files(plan.folder)

@@ -34,7 +34,11 @@ class Runner:
         head_dim: int,
         positions: int = 256,
         kv_dtype: torch.dtype = torch.float32,
+        more_eos: list[int] | None = None,
+        suppressed: list[int] | None = None,
     ):
+        """`more_eos` end an answer as EOS does, `suppressed` never come out."""
+        self._more_eos, self._suppressed = more_eos or [], suppressed or []
         self.decoder = decoder
         self._blocks = -(-positions // BLOCK)
         shape = (layers, 2, self._blocks, kv_heads, BLOCK, head_dim)
@@ -48,6 +52,8 @@ class Runner:
     def of_manifest(cls, decoder: nn.Module, content: dict[str, Any], **options: Any) -> Runner:
         """Makes a runner for the decoder of the bundle whose manifest is `content`."""
         numbers = content["architecture"]
+        for name in ("more_eos", "suppressed"):
+            options.setdefault(name, content["tokens"].get(name, []))
         return cls(decoder, numbers["layers"], numbers["kv_heads"], numbers["head_dim"], **options)
 
     def _slot(self, position: int) -> int:
@@ -102,8 +108,10 @@ class Runner:
             row = self.decoder.logits(hidden)[0]
             if keep_logits:
                 answer.logits.append(row)
+            if self._suppressed:
+                row = row.index_fill(0, torch.tensor(self._suppressed), float("-inf"))
             token = int(row.argmax())
-            if token == eos:
+            if token == eos or token in self._more_eos:
                 answer.finish = "stop"
                 return answer
             answer.token_ids.append(token)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from paligemma_export import OPERATOR_SET, bundle, operators, tokenizer
+from paligemma_export import OPERATOR_SET, bundle, manifest, operators, tokenizer
 from paligemma_export.bundle_source import load_module
 from paligemma_export.errors import ExportError
 from paligemma_export.runner import Runner
@@ -24,7 +24,8 @@ def verify_bundle(path: Path, tokens: int) -> Iterator[str]:
             raise ExportError(f"{path.name}/{name}: contents differ from the manifest's hashes")
         yield f"{name}: {entry['size']:,} bytes, hashes agree"
     ids = tokenizer.inspect((path / "tokenizer.model").read_bytes(), content["tokens"]["vocab"])
-    if ids.block() != {name: value for name, value in content["tokens"].items() if name != "client_specials"}:
+    required = {name: value for name, value in content["tokens"].items() if name not in manifest.OPTIONAL_TOKENS}
+    if ids.block() != required:
         raise ExportError(f"{path.name}: token ids of the tokenizer differ from the manifest's")
     yield "tokenizer.model: ids agree with the manifest"
     for name in ("vision.pt", "decoder.pt"):

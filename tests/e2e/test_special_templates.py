@@ -107,6 +107,26 @@ def test_a_piece_that_the_manifest_opens_to_clients_is_a_token(special: Path, tm
         assert found(answer) == expected(target, words.encode("say <unused7>."))
 
 
+def test_the_models_own_ends_and_suppressed_tokens_hold(special: Path, tmp_path: Path) -> None:
+    """The server's tokens are those of plain Python, which follows both lists; without them there are others."""
+    words = tokenizer.load((special / "tokenizer.model").read_bytes())
+    ids = words.encode("caption en")
+    content = bundle.read_manifest(special)
+    runner = Runner.of_manifest(load_module(special, "decoder.pt"), content)
+    features = load_module(special, "vision.pt")(pictures.prepared(pictures.opened(PICTURE), content["image"]))
+    usual = runner.generate(features, [tokenizer.BOS, *ids, content["tokens"]["newline"]], 8).token_ids
+    content["tokens"] |= {"suppressed": [usual[0]], "more_eos": [usual[-1]]}
+    target = tmp_path / "bundle"
+    shutil.copytree(special, target)
+    bundle.write_manifest(target, content)
+    with serving.Server(target) as running:
+        for config in ({}, {"min_output_tokens": 6}):
+            answer = running.client.generate(PICTURE, "caption en", config={"max_output_tokens": 8, **config})
+            assert not config or answer.info.usage.output_token_count >= 6
+            if not config:
+                assert found(answer) == expected(target, ids) != expected(special, ids)
+
+
 def test_a_server_that_is_given_something_else_says_what_it_is(tmp_path: Path, special: Path) -> None:
     shutil.copytree(special.parent / "checkpoint", tmp_path / "checkpoint")
     command = [str(serving.SERVER), "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"]

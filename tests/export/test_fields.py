@@ -15,6 +15,7 @@ from conftest import Tiny
 from paligemma_export import bundle, cli
 from paligemma_export.bundle_source import load_module
 from paligemma_export.fields import generation, model_config, processor, rules, tokenizer_files
+from paligemma_export.runner import Runner
 
 TABLES = {
     "top": model_config.TOP,
@@ -104,8 +105,9 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("config.json", {"text_config": {"some_cap": 5}}, ["text_config.some_cap is 5"]),
     ("config.json", {"vision_config": {"hidden_act": "quick_gelu"}}, ["vision_config.hidden_act", "quick_gelu"]),
     ("config.json", {"vision_config": {"num_channels": 1}}, ["num_channels is 1"]),
-    ("generation_config.json", {"eos_token_id": [1, 107]}, ["eos_token_id is [1, 107]", "accepted: 1"]),
-    ("generation_config.json", {"suppress_tokens": [5]}, ["suppress_tokens is [5]"]),
+    ("generation_config.json", {"eos_token_id": 107}, ["eos_token_id is [107]", "accepted: 1"]),
+    ("generation_config.json", {"suppress_tokens": ["a"]}, ["suppress_tokens", "ids of tokens"]),
+    ("config.json", {"eos_token_id": [107]}, ["eos_token_id is [107]"]),
     ("generation_config.json", {"do_sample": True}, ["do_sample is true", "greedily"]),
     ("generation_config.json", {"num_beams": 4}, ["num_beams is 4"]),
     ("generation_config.json", {"repetition_penalty": 1.2}, ["repetition_penalty is 1.2"]),
@@ -164,11 +166,11 @@ def test_a_field_that_is_not_served_is_refused_by_name(
 def test_a_refused_field_can_be_given_up_by_name(
     tinies: dict[str, Tiny], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    given = changed(tinies["tiny-a"].checkpoint, tmp_path / "given", "generation_config.json", {"suppress_tokens": [5]})
-    flag = "--ignore=generation_config.json:suppress_tokens"
+    given = changed(tinies["tiny-a"].checkpoint, tmp_path / "given", "generation_config.json", {"num_beams": 4})
+    flag = "--ignore=generation_config.json:num_beams"
     assert_refused(given, tmp_path / "out" / "bundle", capsys, [flag])
     assert cli.main(["export", f"--checkpoint={given}", f"--output={tmp_path}/bundle", flag]) == 0
-    assert "suppress_tokens is [5] and is ignored" in capsys.readouterr().err
+    assert "num_beams is 4 and is ignored" in capsys.readouterr().err
     assert bundle.read_manifest(tmp_path / "bundle")["provenance"]["ignored"] == [flag.split("=")[1]]
     unused = "--ignore=config.json:hidden_size"
     assert_refused(tinies["tiny-a"].checkpoint, tmp_path / "out" / "bundle", capsys, [unused, "no field"], unused)
@@ -252,6 +254,34 @@ def test_the_usual_normalisation_said_otherwise_leaves_the_weights_as_they_are(
     assert export(given, tmp_path / "bundle") == 0
     assert weights(tmp_path / "bundle").keys() == weights(tinies["tiny-a"].bundle).keys()
     assert_same_weights(tmp_path / "bundle", tinies["tiny-a"].bundle)
+
+
+def test_ends_and_suppressed_tokens_are_the_checkpoints(
+    tinies: dict[str, Tiny], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The tokens of transformers with the same generation_config.json, which would be others without it."""
+    tiny = tinies["tiny-a"]
+    usual = [tiny.tokens(case) for case in tiny.cases]
+    often = max({token for tokens in usual for token in tokens}, key=lambda one: sum(t.count(one) for t in usual))
+    ends = sorted({tokens[4] for tokens in usual if len(tokens) > 5} - {often})
+    fields = {"eos_token_id": [1, *ends], "suppress_tokens": [often, 1700]}
+    given = changed(tiny.checkpoint, tmp_path / "given", "generation_config.json", fields)
+    assert cli.main(["import", str(given), f"--output={tmp_path}/bundle", "--quiet"]) == 0
+    assert "8 of 8 cases equal transformers'" in capsys.readouterr().out
+    content = bundle.read_manifest(tmp_path / "bundle")
+    assert content["format"] == 2
+    assert content["tokens"]["more_eos"] == ends and content["tokens"]["suppressed"] == [often]
+    decoder = load_module(tmp_path / "bundle", "decoder.pt")
+    changed_tokens = 0
+    for case, tokens in zip(tiny.cases, usual, strict=True):
+        runner = Runner.of_manifest(decoder, content)
+        found = runner.generate(tiny.vision(tiny.pixels[case["image"]]), case["prompt_ids"], 20).token_ids
+        assert often not in found and not set(found) & set(ends)
+        changed_tokens += found != tokens
+    assert changed_tokens > len(usual) // 2
+    assert cli.main(["verify", str(tmp_path / "bundle")]) == 0
+    assert cli.main(["quantize", f"{tmp_path}/bundle", "--quantize=int8", f"--output={tmp_path}/int8", "--quiet"]) == 0
+    assert bundle.read_manifest(tmp_path / "int8")["tokens"] == content["tokens"]
 
 
 def test_layers_with_a_window_are_the_checkpoints(tinies: dict[str, Tiny], tmp_path: Path) -> None:

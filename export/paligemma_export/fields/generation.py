@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from paligemma_export.fields.rules import Harmless, Only, Rule, Told
+from paligemma_export.fields.rules import Harmless, Honoured, Only, Rule, Told
 
 _SAMPLED = Harmless("counts with do_sample only; a request carries its own")
 _BEAMS = Harmless("counts with several beams only")
@@ -43,7 +43,7 @@ TABLE: dict[str, Rule] = {
     "force_words_ids": Only(([],), _OFF),
     "constraints": Only(([],), _OFF),
     "sequence_bias": Only(([], {}), _OFF),
-    "suppress_tokens": Only(([],), _OFF),
+    "suppress_tokens": Honoured("the manifest's tokens.suppressed"),
     "begin_suppress_tokens": Only(([],), _OFF),
     "forced_bos_token_id": Only((), _OFF),
     "forced_eos_token_id": Only((), _OFF),
@@ -59,7 +59,7 @@ TABLE: dict[str, Rule] = {
     "remove_invalid_values": Harmless("weights that are not finite are refused"),
     "pad_token_id": Harmless("the server pads nothing"),
     "bos_token_id": Only((2,), "the server begins every prompt with <bos>, which is 2"),
-    "eos_token_id": Only((1, [1]), "the server ends at <eos>, which is 1"),
+    "eos_token_id": Honoured("1 is <eos>; others are the manifest's tokens.more_eos"),
     "decoder_start_token_id": Harmless("is for models with an encoder"),
     "use_cache": _SPEED,
     "cache_implementation": _SPEED,

@@ -135,6 +135,23 @@ TEST(ManifestTest, ClientSpecialsAreSpellingsInAngleBrackets) {
   }
 }
 
+TEST(ManifestTest, MoreEndsAndSuppressedTokensAreOfTheVocabulary) {
+  json manifest = Complete();
+  EXPECT_EQ(ParseManifest(manifest.dump())->tokens.output_rules, nullptr);
+  manifest["tokens"]["more_eos"] = {107};
+  auto parsed = ParseManifest(manifest.dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_THAT(parsed->tokens.output_rules->more_ends, testing::ElementsAre(107));
+  EXPECT_THAT(parsed->tokens.output_rules->suppressed, testing::IsEmpty());
+  manifest["tokens"]["suppressed"] = {5, 6};
+  EXPECT_THAT(ParseManifest(manifest.dump())->tokens.output_rules->suppressed,
+              testing::ElementsAre(5, 6));
+  manifest["tokens"]["suppressed"] = {1'000'000};
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("tokens.suppressed: holds a token beyond"));
+  manifest["tokens"]["suppressed"] = {-1};
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("tokens.suppressed"));
+}
+
 TEST(ManifestTest, AnAnswerMayHave4096TokensAndNoMore) {
   json manifest = Complete();
   manifest["limits"]["max_output_tokens"] = 4096;
