@@ -1,56 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/cpu/isa.h"
 
-#include <cpuid.h>
-
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 
 #include "core/base/check.h"
+#include "core/cpu/architecture.h"
 
 namespace paligemma::cpu {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Bf16};
-
-// What the machine has. The builtins ask the operating system too whether it keeps the wide
-// registers.
-struct Features {
-  bool avx2 = false, avx_vnni = false, avx512 = false, avx512_bf16 = false;
-};
-
-bool HasAvxVnni() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+// Returns the names as a sentence lists them: "a, b or c".
+std::string ListOf(const std::vector<Isa>& isas) {
+  std::string list;
+  for (std::size_t i = 0; i < isas.size(); ++i) {
+    list += i == 0 ? "" : i + 1 == isas.size() ? " or " : ", ";
+    list += IsaName(isas[i]);
+  }
+  return list;
 }
 
-Features ReadFeatures() {
-  __builtin_cpu_init();
-  Features has;
-  has.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  has.avx_vnni = has.avx2 && HasAvxVnni();
-  has.avx512 = has.avx2 && __builtin_cpu_supports("avx512f") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-  has.avx512_bf16 = has.avx512 && __builtin_cpu_supports("avx512bf16");
-  return has;
-}
-
-const Isa* Find(std::string_view name) {
-  const Isa* found =
-      std::find_if(std::begin(kAll), std::end(kAll), [&](Isa isa) { return IsaName(isa) == name; });
-  return found == std::end(kAll) ? nullptr : found;
+std::optional<Isa> Find(std::string_view name) {
+  const std::vector<Isa> known = KnownIsas();
+  const auto found = std::ranges::find(known, name, IsaName);
+  return found == known.end() ? std::nullopt : std::optional(*found);
 }
 
 Isa MostIsa() {
   static const Isa most = [] {
     const char* name = std::getenv(kMostIsaVariable);
     if (name == nullptr || *name == '\0') {
-      return *std::rbegin(kAll);
+      return KnownIsas().back();
     }
-    const Isa* isa = Find(name);
-    PG_CHECK(isa != nullptr) << kMostIsaVariable << " is \"" << name << "\"; choose one of "
-                             << "reference, avx2, avx-vnni, avx512, avx512-bf16";
+    const std::optional<Isa> isa = Find(name);
+    PG_CHECK(isa.has_value()) << kMostIsaVariable << " is \"" << name << "\"; choose "
+                              << ListOf(KnownIsas());
     return *isa;
   }();
   return most;
@@ -70,26 +55,25 @@ std::string_view IsaName(Isa isa) {
       return "avx512";
     case Isa::kAvx512Bf16:
       return "avx512-bf16";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kNeonDot:
+      return "neon-dot";
+    case Isa::kNeonI8mm:
+      return "neon-i8mm";
   }
   return "";
 }
 
-bool CanRun(Isa isa) {
-  static const Features has = ReadFeatures();
-  switch (isa) {
-    case Isa::kReference:
-      return true;
-    case Isa::kAvx2:
-      return has.avx2;
-    case Isa::kAvxVnni:
-      return has.avx_vnni;
-    case Isa::kAvx512:
-      return has.avx512;
-    case Isa::kAvx512Bf16:
-      return has.avx512_bf16;
+std::vector<Isa> KnownIsas() {
+  std::vector<Isa> known = {Isa::kReference};
+  for (const IsaKernels& each : ArchitectureKernels()) {
+    known.push_back(each.isa);
   }
-  return false;
+  return known;
 }
+
+bool CanRun(Isa isa) { return isa == Isa::kReference || MachineCanRun(isa); }
 
 Isa DetectIsa() {
   const std::vector<Isa> available = AvailableIsas();
@@ -98,7 +82,7 @@ Isa DetectIsa() {
 
 std::vector<Isa> AvailableIsas() {
   std::vector<Isa> available;
-  for (const Isa isa : kAll) {
+  for (const Isa isa : KnownIsas()) {
     if (isa != Isa::kReference && isa <= MostIsa() && CanRun(isa)) {
       available.push_back(isa);
     }
@@ -110,10 +94,10 @@ StatusOr<Isa> ChooseIsa(std::string_view requested) {
   if (requested == "auto") {
     return DetectIsa();
   }
-  const Isa* isa = Find(requested);
-  if (isa == nullptr) {
-    return InvalidField("cpu-isa", std::string(requested),
-                        "auto, reference, avx2, avx-vnni, avx512 or avx512-bf16", "is unknown");
+  const std::optional<Isa> isa = Find(requested);
+  if (!isa.has_value()) {
+    return InvalidField("cpu-isa", std::string(requested), "auto, " + ListOf(KnownIsas()),
+                        "is unknown");
   }
   if (!CanRun(*isa)) {
     return Status(StatusCode::kFailedPrecondition,
@@ -130,7 +114,7 @@ std::string WhyIsa(std::string_view requested) {
   }
   const Isa chosen = DetectIsa();
   std::string lacks;
-  for (const Isa isa : kAll) {
+  for (const Isa isa : KnownIsas()) {
     if (isa > chosen && CanRun(isa)) {
       return std::string(kMostIsaVariable) + " allows no more";
     }

@@ -116,10 +116,14 @@ struct Kernels {
 // REQUIRES: CanRun(isa), and isa is not kReference.
 const Kernels& KernelsFor(Isa isa);
 
+// Each architecture links its own.
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512Bf16Kernels;
+extern const Kernels kNeonKernels;
+extern const Kernels kNeonDotKernels;
+extern const Kernels kNeonI8mmKernels;
 
 }  // namespace paligemma::cpu
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/check.h"
+#include "core/cpu/architecture.h"
 #include "core/cpu/kernels.h"
 
 namespace paligemma::cpu {
@@ -116,20 +117,13 @@ std::int64_t RowsAtOnce(const Activations& x) {
 
 const Kernels& KernelsFor(Isa isa) {
   PG_CHECK(CanRun(isa)) << "kernels for " << IsaName(isa);
-  switch (isa) {
-    case Isa::kReference:
-      break;
-    case Isa::kAvx2:
-      return kAvx2Kernels;
-    case Isa::kAvxVnni:
-      return kAvxVnniKernels;
-    case Isa::kAvx512:
-      return kAvx512Kernels;
-    case Isa::kAvx512Bf16:
-      return kAvx512Bf16Kernels;
+  for (const IsaKernels& each : ArchitectureKernels()) {
+    if (each.isa == isa) {
+      return *each.kernels;
+    }
   }
   PG_CHECK(false) << "the reference kernels have no table";
-  return kAvx2Kernels;
+  return *ArchitectureKernels().front().kernels;
 }
 
 Activations::Activations(Isa isa, Encoding encoding, std::int64_t num_rows, std::int64_t inputs)

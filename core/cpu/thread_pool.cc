@@ -12,14 +12,23 @@ namespace {
 // neighbour on the machine would notice.
 constexpr int kSpins = 1000;
 
-// True once `condition` holds, false if it did not within a short while.
+// Tells the processor that this thread waits.
+inline void Pause() {
+#if defined(__aarch64__)
+  asm volatile("yield");
+#else
+  __builtin_ia32_pause();
+#endif
+}
+
+// Returns true once `condition` holds, false if it did not within a short while.
 template <typename Condition>
 bool SpinUntil(const Condition& condition) {
   for (int i = 0; i < kSpins; ++i) {
     if (condition()) {
       return true;
     }
-    __builtin_ia32_pause();
+    Pause();
   }
   return condition();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/cpu/isa.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 namespace paligemma::cpu {
 namespace {
@@ -26,12 +26,17 @@ TEST(IsaTest, RefusesNamesThatItDoesNotKnow) {
 }
 
 TEST(IsaTest, RefusesWhatTheMachineLacks) {
-  const std::string_view names[] = {"avx2", "avx-vnni", "avx512", "avx512-bf16"};
-  const Isa isas[] = {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Bf16};
-  for (int i = 0; i < 4; ++i) {
-    EXPECT_EQ(ChooseIsa(names[i]).status().code(),
-              CanRun(isas[i]) ? StatusCode::kOk : StatusCode::kFailedPrecondition)
-        << names[i];
+  for (const Isa isa : KnownIsas()) {
+    EXPECT_EQ(ChooseIsa(IsaName(isa)).status().code(),
+              CanRun(isa) ? StatusCode::kOk : StatusCode::kFailedPrecondition)
+        << IsaName(isa);
+  }
+}
+
+TEST(IsaTest, ListsTheNamesThatItKnows) {
+  const std::string message(ChooseIsa("sse9").status().message());
+  for (const Isa isa : KnownIsas()) {
+    EXPECT_THAT(message, ::testing::HasSubstr(IsaName(isa)));
   }
 }
 

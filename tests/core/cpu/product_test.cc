@@ -344,6 +344,27 @@ TEST(ProductTest, IntegersAreTheSameOnEveryInstructionSet) {
   }
 }
 
+// Returns a hash of the values' bits (FNV-1a).
+std::uint64_t HashOf(const std::vector<float>& values) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const float value : values) {
+    hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3;
+  }
+  return hash;
+}
+
+// The hashes are those of x86. Inputs are whole numbers of sixty-fourths, so that no mathematical
+// library has a part in them.
+TEST_P(ProductTest, IntegersAreTheSameOnEveryArchitecture) {
+  for (const auto& [encoding, hash] : {std::pair{Encoding::kInt8, 9512135048133228266ull},
+                                       {Encoding::kInt4, 6143181644960164346ull}}) {
+    const Matrix w = RandomMatrix(encoding, 130, 992);
+    std::vector<float> x = RandomNumbers(19 * 992, 5, -9999, 9999);
+    for (float& value : x) value /= 64;
+    EXPECT_EQ(HashOf(Product(Alone(), x, w)), hash);
+  }
+}
+
 // A row that names one input reads the matrix's values as they are.
 TEST_P(ProductTest, EveryFp8ValueIsDecodedExactly) {
   std::vector<float> bytes(256 * 4);
