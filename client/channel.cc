@@ -42,11 +42,6 @@ StatusOr<std::string> ReadSecret(const std::string& path) {
   return text.str();
 }
 
-bool UsesTls(const ClientOptions& options) {
-  return options.tls || !options.tls_ca.empty() || !options.tls_cert.empty() ||
-         !options.tls_key.empty();
-}
-
 bool IsThisMachine(const std::string& server) {
   for (const char* prefix : {"localhost:", "127.0.0.1:", "[::1]:", "unix:"}) {
     if (server.starts_with(prefix)) return true;
@@ -67,6 +62,11 @@ StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const ClientOpti
 }
 
 }  // namespace
+
+bool UsesTls(const ClientOptions& options) {
+  return options.tls || !options.tls_ca.empty() || !options.tls_cert.empty() ||
+         !options.tls_key.empty();
+}
 
 StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientOptions& options) {
   PG_ASSIGN_OR_RETURN(auto credentials, Credentials(options));

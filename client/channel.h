@@ -32,6 +32,9 @@ struct ClientOptions {
   int retry_buffer_bytes = 256 << 20;
 };
 
+// Returns true if any option of TLS is set.
+bool UsesTls(const ClientOptions& options);
+
 // Does not connect yet. gRPC itself retries UNAVAILABLE and what the server cancelled: after the
 // delay that the server's grpc-retry-pushback-ms asks for (never, where it is negative), else after
 // a jittered backoff; not once a stream has begun, and not while most calls fail. The error is a

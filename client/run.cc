@@ -3,11 +3,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include "client/client.h"
+#include "client/connection_advice.h"
 #include "client/fit.h"
 #include "client/map.h"
 #include "client/overlay.h"
@@ -50,14 +54,44 @@ Status WriteOverlay(const InputImage& input, const v1::TaskResponse& response,
   return WriteFile(path, EncodePng(decoded.image));
 }
 
-// "DIRECTORY/2-1.png": the second picture's first object.
-Status WriteMasks(const v1::TaskResponse& response, const std::string& directory, int image) {
+// For file names: what is no ASCII letter or digit becomes "_", and long texts are cut.
+std::string PlainName(std::string text) {
+  constexpr std::size_t kLongest = 40;
+  text.resize(std::min(text.size(), kLongest));
+  for (char& c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 || static_cast<unsigned char>(c) > 0x7f) {
+      c = '_';
+    }
+  }
+  return text;
+}
+
+// A name for the files of each group: that of its first picture without folder and extension. Where
+// several groups have the same, the group's number stands behind it.
+std::vector<std::string> FileNames(const std::vector<Group>& groups) {
+  std::vector<std::string> names;
+  std::map<std::string, int> count;
+  for (const Group& group : groups) {
+    const std::string& picture = group.front();
+    names.push_back(picture == "-" ? "stdin" : std::filesystem::path(picture).stem().string());
+    ++count[names.back()];
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (count[names[i]] > 1) names[i].append("-").append(std::to_string(i + 1));
+  }
+  return names;
+}
+
+// "DIRECTORY/street-1-car.png": the first object of street.jpg.
+Status WriteMasks(const v1::TaskResponse& response, const std::string& directory,
+                  const std::string& picture) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   const Objects* const objects = ObjectsIn(response);
   for (int i = 0; objects != nullptr && i < objects->size(); ++i) {
     if ((*objects)[i].mask().png().empty()) continue;
-    const std::string name = std::to_string(image + 1) + "-" + std::to_string(i + 1) + ".png";
+    const std::string name =
+        picture + "-" + std::to_string(i + 1) + "-" + PlainName((*objects)[i].label()) + ".png";
     PG_RETURN_IF_ERROR(WriteFile(directory + "/" + name, (*objects)[i].mask().png()));
   }
   return OkStatus();
@@ -72,6 +106,7 @@ class TaskRunner {
         client_(client),
         text_(std::move(text)),
         groups_(std::move(groups)),
+        file_names_(FileNames(groups_)),
         count_(static_cast<int>(groups_.size())),
         in_(console.in),
         err_(console.err),
@@ -91,7 +126,7 @@ class TaskRunner {
           if (answer.ok()) {
             printer_.Answer(name, *answer);
           } else {
-            printer_.Error(name, answer.status());
+            printer_.Error(name, Advised(answer.status()));
           }
           failed = failed || !answer.ok();
           progress_.Step(answer.ok());
@@ -113,7 +148,8 @@ class TaskRunner {
           WriteOverlay(images.front(), response, NumberedPath(arguments_.overlay, index, count_)));
     }
     if (!arguments_.masks.empty()) {
-      PG_RETURN_IF_ERROR(WriteMasks(response, arguments_.masks, index));
+      PG_RETURN_IF_ERROR(
+          WriteMasks(response, arguments_.masks, file_names_[static_cast<size_t>(index)]));
     }
     return response;
   }
@@ -147,6 +183,13 @@ class TaskRunner {
     return response;
   }
 
+  // The advice may ask the server, so a run asks for it once. Called by one thread at a time.
+  Status Advised(const Status& status) {
+    if (advised_ || status.code() != StatusCode::kUnavailable) return status;
+    advised_ = true;
+    return WithConnectionAdvice(arguments_.client, status);
+  }
+
   // The model that answers, of those that the server lists.
   StatusOr<v1::Model> FindModel() {
     PG_ASSIGN_OR_RETURN(const std::vector<v1::Model> models, client_->Models());
@@ -172,15 +215,29 @@ class TaskRunner {
   Client* const client_;
   const std::string text_;
   const std::vector<Group> groups_;
+  const std::vector<std::string> file_names_;
   const int count_;
   std::istream* const in_;
   std::ostream* const err_;
   std::atomic<bool> told_ = false;
+  bool advised_ = false;
   ProgressBar progress_;
   Printer printer_;
 };
 
-int FailRequest(const Status& status, const Arguments& arguments, const Console& console) {
+// What would fail only after the work was done.
+Status CheckOutputs(const Arguments& arguments) {
+  const std::filesystem::path folder = std::filesystem::path(arguments.overlay).parent_path();
+  std::error_code error;
+  if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
+    return Status(StatusCode::kInvalidArgument,
+                  "--overlay: there is no folder " + folder.string() + "; create it first");
+  }
+  return OkStatus();
+}
+
+int FailRequest(const Status& failure, const Arguments& arguments, const Console& console) {
+  const Status status = WithConnectionAdvice(arguments.client, failure);
   if (arguments.json) {
     *console.out << "{\"error\":" << ErrorToJson(status) << "}" << std::endl;
   } else {
@@ -201,6 +258,9 @@ int FailUsage(const Status& status, const Console& console) {
 }
 
 int RunTask(Arguments arguments, const Console& console) {
+  if (const Status outputs = CheckOutputs(arguments); !outputs.ok()) {
+    return FailUsage(outputs, console);
+  }
   StatusOr<std::string> text = TakeText(&arguments);
   if (!text.ok()) return FailUsage(text.status(), console);
   StatusOr<std::vector<Group>> groups = GroupImages(arguments);

@@ -240,7 +240,8 @@ TEST_F(RunTest, OverlaysAndMasksAreWritten) {
   arguments_.overlay = folder_ + "/out.png";
   arguments_.masks = folder_ + "/masks/deep";
   EXPECT_EQ(Run(), kAnswered);
-  for (const char* name : {"out-1.png", "out-2.png", "masks/deep/1-1.png", "masks/deep/2-1.png"}) {
+  for (const char* name :
+       {"out-1.png", "out-2.png", "masks/deep/a-1-cat.png", "masks/deep/b-1-cat.png"}) {
     EXPECT_TRUE(std::filesystem::exists(folder_ + "/" + name)) << name;
   }
 }
@@ -253,6 +254,13 @@ TEST_F(RunTest, ModelsAndHealthFailWithTheSameErrorObject) {
   EXPECT_EQ(RunHealth(arguments_, {&in_, &out_, &err_, false}), kRequestFailed);
   ASSERT_EQ(Lines().size(), 2u);
   for (const json& line : Lines()) EXPECT_EQ(line["error"]["code"], "UNAVAILABLE");
+}
+
+TEST_F(RunTest, AnOverlayIntoAMissingFolderIsRefusedBeforeAnythingIsSent) {
+  arguments_.overlay = folder_ + "/missing/out.png";
+  EXPECT_EQ(Run(), kWrongUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("there is no folder " + folder_ + "/missing"));
+  EXPECT_EQ(server_.num_calls(), 0);
 }
 
 }  // namespace

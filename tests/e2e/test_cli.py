@@ -151,7 +151,8 @@ def test_masks_are_written_one_file_an_object(server: serving.Server, tmp_path: 
     found = line["response"].get("objects", [])
     assert len(list((tmp_path / "masks").glob("*.png"))) == len(found)
     for number, thing in enumerate(found, 1):
-        with Image.open(tmp_path / "masks" / f"1-{number}.png") as mask:
+        (path,) = (tmp_path / "masks").glob(f"{Path(case['image']).stem}-{number}-*.png")
+        with Image.open(path) as mask:
             box = thing["pixel_box"]
             assert mask.size == (box["x_max"] - box.get("x_min", 0), box["y_max"] - box.get("y_min", 0))
 
@@ -190,6 +191,23 @@ def test_health_waits_for_a_server_that_starts_and_not_longer_than_asked() -> No
         with serving.Server(TINY, f"--listen={address}"):
             assert waiting.wait(timeout=60) == ANSWERED
         assert waiting.stdout is not None and waiting.stdout.read() == "SERVING\n"
+
+
+def test_a_wrong_port_is_named_for_what_it_is(server: serving.Server, tmp_path: Path) -> None:
+    management = run("health", server=f"127.0.0.1:{server.http_port}")
+    assert management.returncode == FAILED and "management port" in management.stderr
+    roots = tmp_path / "roots.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", "/CN=roots", "-keyout", tmp_path / "key.pem", "-out", roots],
+        check=True, capture_output=True, timeout=60,
+    )
+    plain = run("health", f"--tls-ca={roots}", server=server)
+    assert plain.returncode == FAILED and "does not speak TLS" in plain.stderr
+    nobody = run("health", server=f"127.0.0.1:{serving.free_port()}")
+    assert nobody.returncode == FAILED and "Nothing listens at" in nobody.stderr
+    for result in (management, plain, nobody):
+        assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
 def test_a_flag_wins_over_the_environment(server: serving.Server) -> None:
@@ -271,7 +289,11 @@ def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     with serving.Server(TINY, *flags) as server:
         assert run("models", *mutual, "--token=secret", "--timeout=10s", server=server).returncode == ANSWERED
         assert run("models", *ours, "--timeout=3s", server=server).returncode == FAILED, "no certificate"
-        assert run("models", "--timeout=3s", server=server).returncode == FAILED, "no TLS"
+        plain = run("models", "--timeout=3s", server=server)
+        assert plain.returncode == FAILED and "speaks TLS. Use --tls" in plain.stderr
+        untrusting = run("models", "--tls", "--timeout=3s", server=server)
+        assert untrusting.returncode == FAILED and "--tls-ca=FILE" in untrusting.stderr
+        assert len(untrusting.stderr.splitlines()) == 1, "no lines of gRPC's own"
         credentials = serving.grpc.ssl_channel_credentials(
             *((tmp_path / name).read_bytes() for name in ("server.pem", "client.key", "client.pem"))
         )
