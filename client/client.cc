@@ -53,7 +53,7 @@ StatusOr<Response> Client::Unary(grpc::Status (Service::*method)(grpc::ClientCon
   Prepare(request.model(), &context);
   Response response;
   const grpc::Status status = (service_.get()->*method)(&context, request, &response);
-  if (!status.ok()) return FromGrpcStatus(status);
+  if (!status.ok()) return FromGrpcStatus(status, request.ByteSizeLong());
   return response;
 }
 
@@ -116,7 +116,7 @@ StatusOr<v1::TaskResponse> Client::Stream(const v1::TaskRequest& task,
     }
   }
   const grpc::Status status = reader->Finish();
-  if (!status.ok()) return FromGrpcStatus(status);
+  if (!status.ok()) return FromGrpcStatus(status, request.ByteSizeLong());
   if (result.result_case() == v1::TaskResponse::RESULT_NOT_SET) {
     return Status(StatusCode::kInternal, "the stream ended without a result");
   }
@@ -131,7 +131,7 @@ StatusOr<std::vector<v1::Model>> Client::Models() {
     Prepare("", &context);
     v1::ListModelsResponse page;
     const grpc::Status status = models_->ListModels(&context, request, &page);
-    if (!status.ok()) return FromGrpcStatus(status);
+    if (!status.ok()) return FromGrpcStatus(status, request.ByteSizeLong());
     for (v1::Model& model : *page.mutable_models()) models.push_back(std::move(model));
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

@@ -35,9 +35,12 @@ void AddDetail(const google::protobuf::Any& detail, Details* out) {
   }
 }
 
-// What gRPC says of a request that the server's transport does not carry: "Received message larger
-// than max (V vs. L)". It knows no fields, so that reason, value and limit are added here.
-void AddTransportLimit(StatusCode code, std::string* message, Details* details) {
+// gRPC itself refuses a message above a limit with "... message larger than max (V vs. L)". It
+// knows no fields, so that reason, field, value and limit are added here. The server counts what it
+// received, which is the request; any other number is that of a response, which this client
+// refused.
+void AddTransportLimit(StatusCode code, std::size_t request_bytes, std::string* message,
+                       Details* details) {
   constexpr std::string_view kTooLarge = "message larger than max (", kVersus = " vs. ";
   if (details->reason != Reason::kNone || code != StatusCode::kResourceExhausted) return;
   const std::size_t at = message->find(kTooLarge);
@@ -48,14 +51,22 @@ void AddTransportLimit(StatusCode code, std::string* message, Details* details) 
   const std::string value = message->substr(begin, versus - begin);
   const std::size_t limit_begin = versus + kVersus.size();
   const std::string limit = message->substr(limit_begin, end - limit_begin);
-  details->reason = Reason::kImageTooLarge;
-  details->metadata = {{"field", "images"}, {"value", value}, {"limit", limit}};
-  *message = "images: the request has " + value + " bytes, limit " + limit + " of one message";
+  if (value == std::to_string(request_bytes)) {
+    details->reason = Reason::kImageTooLarge;
+    details->metadata = {{"field", "images"}, {"value", value}, {"limit", limit}};
+    *message = "images: the request has " + value + " bytes, limit " + limit +
+               " of one message; send smaller pictures";
+  } else {
+    details->reason = Reason::kResponseTooLarge;
+    details->metadata = {{"value", value}, {"limit", limit}};
+    *message = "the response has " + value + " bytes, limit " + limit +
+               " of this client; ask for fewer or smaller masks";
+  }
 }
 
 }  // namespace
 
-Status FromGrpcStatus(const grpc::Status& status) {
+Status FromGrpcStatus(const grpc::Status& status, std::size_t request_bytes) {
   if (status.ok()) return OkStatus();
   Details details;
   google::rpc::Status rich;
@@ -69,7 +80,7 @@ Status FromGrpcStatus(const grpc::Status& status) {
     message.insert(0, "gRPC code " + std::to_string(status.error_code()) + ": ");
     code = StatusCode::kInternal;
   }
-  AddTransportLimit(code, &message, &details);
+  AddTransportLimit(code, request_bytes, &message, &details);
   return Status(code, details.reason, std::move(message), std::move(details.metadata))
       .WithRetryAfter(details.retry_after);
 }

@@ -5,15 +5,18 @@
 
 #include <grpcpp/support/status.h>
 
+#include <cstddef>
 #include <string>
 
 #include "core/base/status.h"
 
 namespace paligemma::client {
 
-// Code, reason, message, the metadata of ErrorInfo, "request_id" of RequestInfo, and the delay of
-// RetryInfo. Codes that our server never sends become INTERNAL with the number in the message.
-Status FromGrpcStatus(const grpc::Status& status);
+// Returns code, reason, message, the metadata of ErrorInfo, "request_id" of RequestInfo, and the
+// delay of RetryInfo. Codes that our server never sends become INTERNAL with the number in the
+// message. `request_bytes` is the size of the request as sent: where gRPC itself refused a message
+// as too large, it tells whether that was the request or the response.
+Status FromGrpcStatus(const grpc::Status& status, std::size_t request_bytes);
 
 // "FIELD_INVALID"; empty when the failure did not come from the server.
 std::string ReasonOf(const Status& status);

@@ -47,7 +47,7 @@ StatusOr<bool> CheckHealth(std::shared_ptr<grpc::Channel> channel, const std::st
   void* tag = nullptr;
   bool ok = false;
   queue.Next(&tag, &ok);
-  if (!status.ok()) return FromGrpcStatus(status);
+  if (!status.ok()) return FromGrpcStatus(status, 0);
   return IsServing(response);
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 v1::CaptionRequest CaptionOf(const std::string& bytes) {
   v1::CaptionRequest request;
@@ -84,12 +85,12 @@ TEST(ClientTest, ErrorsCarryWhatTheServerSaid) {
 }
 
 TEST(ClientTest, WhatIsNoErrorOfOursIsStillOne) {
-  EXPECT_TRUE(FromGrpcStatus(grpc::Status::OK).ok());
-  const Status foreign = FromGrpcStatus(grpc::Status(grpc::StatusCode::DATA_LOSS, "no such"));
+  EXPECT_TRUE(FromGrpcStatus(grpc::Status::OK, 0).ok());
+  const Status foreign = FromGrpcStatus(grpc::Status(grpc::StatusCode::DATA_LOSS, "no such"), 0);
   EXPECT_EQ(foreign.code(), StatusCode::kInternal);
   EXPECT_THAT(foreign.message(), HasSubstr("15: no such"));
   const grpc::Status damaged(grpc::StatusCode::INTERNAL, "oops", "\xff\xff");
-  EXPECT_EQ(ReasonOf(FromGrpcStatus(damaged)), "");
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(damaged, 0)), "");
 }
 
 TEST(ClientTest, NothingListensIsUnavailable) {
@@ -135,6 +136,37 @@ TEST(ClientTest, WhatALeavingServerCancelsIsRetried) {
   const auto response = server.Connect()->Call(CaptionOf("x"));
   ASSERT_TRUE(response.ok()) << response.status().ToString();
   EXPECT_EQ(server.num_calls(), 2);
+}
+
+TEST(ClientTest, ARequestAboveTheTransportsLimitNamesFieldValueAndLimit) {
+  FakeServer server(100'000);
+  const v1::CaptionRequest request = CaptionOf(std::string(200'000, 'x'));
+  const std::string value = std::to_string(request.ByteSizeLong());
+  const Status refused = server.Connect()->Call(request).status();
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(refused.metadata(),
+            (Status::Metadata{{"field", "images"}, {"value", value}, {"limit", "100000"}}));
+  EXPECT_THAT(refused.message(), HasSubstr("the request has " + value + " bytes, limit 100000"));
+}
+
+TEST(ClientTest, AResponseAboveTheClientsLimitIsNotBlamedOnThePictures) {
+  FakeServer server;
+  server.on_task = [](grpc::ServerContext*, const v1::TaskRequest&, v1::TaskResponse* answer) {
+    answer->mutable_caption()->set_caption(std::string(2000, 'a'));
+    return grpc::Status::OK;
+  };
+  server.events = {CaptionResult(std::string(2000, 'a'))};
+  ClientOptions options;
+  options.max_response_bytes = 1000;
+  const auto client = server.Connect(options);
+  const auto ignore = [](const v1::StreamGenerateResponse&) { return true; };
+  for (const Status& refused :
+       {client->Call(CaptionOf("x")).status(), client->Stream(CaptionTask(), ignore).status()}) {
+    EXPECT_EQ(ReasonOf(refused), "RESPONSE_TOO_LARGE");
+    EXPECT_THAT(refused.message(), HasSubstr("limit 1000 of this client"));
+    EXPECT_THAT(refused.message(), Not(HasSubstr("images")));
+  }
 }
 
 TEST(ClientTest, RetriesEndWithTheLastAttempt) {

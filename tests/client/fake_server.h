@@ -59,12 +59,13 @@ class FakeServer {
   grpc::Status stream_status;
   std::function<void(const v1::ListModelsRequest&, v1::ListModelsResponse*)> on_list;
 
-  FakeServer() : service_(this), models_(this) {
+  // Requests of more bytes are refused by gRPC itself; -1 means no limit.
+  explicit FakeServer(int max_request_bytes = -1) : service_(this), models_(this) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(&service_);
     builder.RegisterService(&models_);
-    builder.SetMaxReceiveMessageSize(-1);
+    builder.SetMaxReceiveMessageSize(max_request_bytes);
     server_ = builder.BuildAndStart();
   }
   ~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
