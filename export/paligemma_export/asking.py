@@ -10,10 +10,35 @@ import torch
 
 from paligemma_export import bundle, manifest, tokenizer
 from paligemma_export.bundle_source import load_module
+from paligemma_export.errors import ExportError
 from paligemma_export.pictures import opened, prepared
 from paligemma_export.runner import Runner
 
 LIMIT = 256  # answered tokens
+_BLANKS = " \t\n\r\v\f"
+
+
+def normalized(prompt: str) -> str:
+    """The prompt in the form that the model reads, by the server's rules for a request with one picture: each line
+    ends with a newline character, the marks <image> and <bos> at the front are taken off, newlines at the end too.
+    Raises ExportError where the server refuses the prompt."""
+    rest = prompt.replace("\r\n", "\n").replace("\r", "\n")
+    rest, images = _without_marks(rest, "<image>")
+    rest, _ = _without_marks(rest, "<bos>")
+    if images > 1:
+        raise ExportError(f"prompt {prompt!r}: {images} times <image>, but there is one picture; leave <image> out")
+    if not rest.strip(_BLANKS):
+        raise ExportError(f"prompt {prompt!r}: is blank")
+    return rest.rstrip("\n")
+
+
+def _without_marks(text: str, mark: str) -> tuple[str, int]:
+    """The text behind all `mark`s at its front, and their number. Blanks are skipped in front of a mark only."""
+    count = 0
+    while (front := text.lstrip(_BLANKS)).startswith(mark):
+        text = front[len(mark) :]
+        count += 1
+    return text, count
 
 
 class Asker:
@@ -26,10 +51,10 @@ class Asker:
 
     @torch.inference_mode()
     def answer(self, picture: Path, prompt: str) -> str:
-        """The greedy answer to a task prompt as the model reads it, such as "caption en", coordinates and masks as
-        <loc> and <seg> tokens: what the server returns as raw_text."""
+        """The greedy answer to a task prompt such as "caption en", coordinates and masks as <loc> and <seg> tokens:
+        what the server's Generate returns as raw_text."""
         features = self._vision(prepared(opened(picture), self._content["image"]))
-        text = [tokenizer.BOS, *self._encoded(prompt.rstrip("\n")), self._content["tokens"]["newline"]]
+        text = [tokenizer.BOS, *self._encoded(normalized(prompt)), self._content["tokens"]["newline"]]
         positions = features.size(0) + len(text) + LIMIT
         runner = Runner.of_manifest(self._decoder, self._content, positions=positions)
         return self._words.decode(runner.generate(features, text, LIMIT).token_ids)

@@ -17,7 +17,7 @@ from paligemma_serving import v1
 sys.path.insert(0, str(serving.ROOT / "export"))
 
 from paligemma_export import cli
-from paligemma_export.asking import Asker
+from paligemma_export.asking import Asker, normalized
 from paligemma_export.errors import ExportError
 
 DEMO = serving.ROOT / "models/demo"
@@ -74,6 +74,31 @@ def test_pictures_of_every_form_are_answered_alike(picture: Path, plain: Asker, 
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
         found = None
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<image>caption en", "<image><bos>caption en", " <image> <bos>caption en", "<bos><bos>caption en",
+        "<image>caption en\n\n", "caption en\r\n", "<image>\r\ncaption en\r", "<image> caption en",
+        "caption <image>en", "<bos><image>caption en", "<image>detect cow ; heart", "<image><image>caption en",
+        "<image>", "<bos>\r\n", "", " \n",
+    ],
+)  # fmt: skip
+def test_prompts_written_by_habit_are_read_alike(prompt: str, plain: Asker, server: serving.Server) -> None:
+    """Marks of the Hugging Face processor and line ends of other systems: the same ids, or both refuse."""
+    beach = DEMO / "demo/beach.png"
+    image = v1.Image(content=beach.read_bytes())
+    request = v1.GenerateRequest(images=[image], prompt=prompt, generation_config={"max_output_tokens": 256})
+    try:
+        info = server.stub.Generate(request, timeout=60).info
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(ExportError, match="prompt"):
+            plain.answer(beach, prompt)
+        return
+    assert normalized(prompt) == info.prompt
+    assert plain.answer(beach, prompt) == info.raw_text
 
 
 def test_verify_prints_the_answers(capsys: pytest.CaptureFixture) -> None:

@@ -21,7 +21,7 @@ from conftest import ROOT, Table, cases
 sys.path[:0] = [str(ROOT / "export"), str(ROOT / "tests/export"), str(ROOT / "tests/real_weights")]
 
 import script_corpus  # noqa: E402
-from paligemma_export import tokenizer, tokenizer_json  # noqa: E402
+from paligemma_export import asking, tokenizer, tokenizer_json  # noqa: E402
 from verify import PUBLISHED_IDS  # noqa: E402
 
 VOCABULARY = os.environ.get("PG_GEMMA_VOCABULARY", "")
@@ -54,6 +54,14 @@ def converted(content: dict[str, Any]) -> sentencepiece.SentencePieceProcessor:
 
 def test_published_texts_have_their_ids(converted: sentencepiece.SentencePieceProcessor) -> None:
     assert {text: converted.encode(text) for text in PUBLISHED_IDS} == PUBLISHED_IDS
+
+
+@pytest.mark.parametrize("written", ["caption en", "<image>caption en", "<image><bos>caption en"])
+def test_marks_of_the_processor_do_not_change_the_ids(
+    converted: sentencepiece.SentencePieceProcessor, written: str
+) -> None:
+    """The processor of Hugging Face gives these ids, behind those of the picture, for all three."""
+    assert [tokenizer.BOS, *converted.encode(asking.normalized(written)), 108] == [2, 21209, 659, 108]
 
 
 def test_prompts_of_forty_scripts_have_the_librarys_ids(
