@@ -3,5 +3,5 @@
 
 __version__ = "0.1.0"
 
-BUNDLE_FORMAT = 2  # the newest; a bundle has the oldest that says all it needs
+BUNDLE_FORMAT = 2  # the newest format; a bundle gets the oldest that can say all it needs
 OPERATOR_SET = 1

@@ -37,8 +37,8 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    """From a checkpoint to a server: reads it, exports it, runs the bundle, compares a few greedy answers with
-    transformers where that is installed, says what was decided, and prints the command that serves it."""
+    """Leads from a checkpoint to a server: reads and exports the checkpoint, runs the bundle, compares a few greedy
+    answers with transformers if that is installed, says what was decided, and prints the command that serves it."""
     from paligemma_export import importing
 
     if arguments.output is None:
@@ -118,8 +118,8 @@ def quantize(arguments: argparse.Namespace) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Compares every file with its hash, generates a few tokens with the reference kernels, and answers what it is
-    asked: the same as the server, computed without it."""
+    """Compares every file with its hash, generates a few tokens with the reference kernels, and answers what --ask
+    asks as the server would, without a server."""
     from paligemma_export.asking import Asker
     from paligemma_export.verify import verify_bundle
 
@@ -131,12 +131,12 @@ def verify(arguments: argparse.Namespace) -> None:
 
 
 def inspect(arguments: argparse.Namespace) -> None:
-    """Prints the manifest, checked."""
+    """Checks the manifest and prints it."""
     print(json.dumps(bundle.read_manifest(Path(arguments.bundle)), indent=1, ensure_ascii=False))
 
 
 def goldens(arguments: argparse.Namespace) -> None:
-    """Makes a tiny checkpoint, its bundle and what transformers answers for it (needs transformers)."""
+    """Makes a tiny checkpoint, its bundle, and the answers that transformers gives for it (needs transformers)."""
     from paligemma_export.goldens import write_goldens
 
     write_goldens(arguments.geometry, Path(arguments.output))

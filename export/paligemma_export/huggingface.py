@@ -24,7 +24,7 @@ from paligemma_export.source import check_shapes
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _QUANTISED = {"F8_E4M3": "fp8", "F8_E5M2": "fp8", "I8": "int8", "U8": "packed"}
-# What wrappers put in front of a module's name, or between its parts.
+# Prefixes that wrappers put in front of a module's name or between its parts.
 _WRAPPERS = re.compile(
     r"(?:(?<=^)|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|base_layer"
     r"|modules_to_save\.default)\."
@@ -37,7 +37,7 @@ _RENAMES = (
     (re.compile(r"^language_model\.lm_head\."), "lm_head."),
 )
 _TABLE, _HEAD = "language_model.embed_tokens.weight", "lm_head.weight"
-# Tensors that the model does not read, and what they are.
+# Tensors that the model does not read, each with what it is.
 _UNREAD = (
     (re.compile(r"rotary_emb\.inv_freq$"), "frequencies of the rotation, which are computed"),
     (re.compile(r"position_ids$"), "positions, which are counted"),

@@ -180,7 +180,7 @@ def _kind_of_file(path: Path, head: bytes) -> str:
     if path.suffix in (".onnx", ".msgpack", ".task", ".pb"):
         return f"is {path.suffix[1:]}, which is not read; take the safetensors or the big_vision npz of the same model"
     if ".npz" in path.name:
-        return ""  # its reader says more
+        return ""  # the reader of such a file says more
     return "is no checkpoint; that is a Hugging Face folder or a big_vision .npz"
 
 
@@ -235,7 +235,7 @@ def folder_problem(folder: Path) -> str:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""  # its reader names the line
+        return ""  # the reader of such a file names the line
     return model_problem(config, str(folder)) or _weights_problem(folder)
 
 

@@ -54,12 +54,12 @@ METHODS = ("caption", "answer", "detect", "segment", "read", "generate")
 RECIPE_PARTS = ("embedding", "attention", "mlp", "vision")
 ENCODINGS = ("float32", "bfloat16", "int8", "int4", "fp8")
 CHUNK_BYTES = 16 << 20
-# Keys of `tokens` that came with format 2.
+# The keys of `tokens` that format 2 added.
 OPTIONAL_TOKENS = ("more_eos", "suppressed", "client_specials")
 USUAL_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS = 1024, 4096
 
 _NUMBER, _HEX = (int, float), re.compile(r"[0-9a-f]{64}")
-# As core/text/tokenizer.cc has them.
+# The same spellings as in core/text/tokenizer.cc.
 SPECIAL = re.compile(
     r"<(?:unused\d+|loc\d{4}|seg\d{3}|image|bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>"
 )
@@ -166,8 +166,8 @@ def architecture_block(numbers: Architecture, dtype: str) -> dict[str, Any]:
 
 
 def token_limits(numbers: Architecture, methods: dict[str, Any] | None, wanted: int | None) -> tuple[int, int]:
-    """(max_output_tokens, max_input_tokens). A request's input and output together are held to max_positions by the
-    server, so that long answers take nothing from the input of short ones."""
+    """Returns (max_output_tokens, max_input_tokens). The server holds the sum of a request's input and output to
+    max_positions, so that the limit of long answers takes nothing from the input of short answers."""
     usual = min(USUAL_OUTPUT_TOKENS, numbers.max_positions // 2)
     if wanted is None:
         sizes = [method.get("max_tokens") for method in (methods or {}).values()]
@@ -191,7 +191,7 @@ def needed_format(content: dict[str, Any]) -> int:
 
 
 def templates(methods: dict[str, Any]) -> list[str]:
-    """Every prompt of a methods block."""
+    """Returns every prompt of a methods block."""
     texts: list[Any] = []
     for method in methods.values():
         texts += [*method.get("prompts", {}).values(), method.get("prompt", ""), method.get("label_separator", "")]
@@ -199,12 +199,13 @@ def templates(methods: dict[str, Any]) -> list[str]:
 
 
 def special_spellings(text: str) -> list[str]:
-    """Spellings that are special pieces where the operator writes them and ordinary text where a client does."""
+    """Returns the spellings in `text` that are special pieces where the operator writes them. Where a client writes
+    them, they are ordinary text."""
     return SPECIAL.findall(text)
 
 
 def default_methods(languages: list[str], segment: bool, output_limit: int) -> dict[str, Any]:
-    """The prompts of the pre-trained and mix checkpoints. Methods whose answers may be long take the whole limit."""
+    """Returns the prompts of the pre-trained and mix checkpoints. Methods with long answers get the whole limit."""
 
     def sizes(default: int, most: int | None = None) -> dict[str, int]:
         most = output_limit if most is None else most
@@ -228,7 +229,7 @@ def default_methods(languages: list[str], segment: bool, output_limit: int) -> d
 
 
 def check(manifest: Any) -> list[str]:
-    """Every problem of a manifest, one line each; empty if it is good."""
+    """Returns every problem of a manifest, one line each. A good manifest has none."""
     problems: list[str] = []
     if not isinstance(manifest, dict):
         return ["manifest: not a JSON object"]
@@ -293,7 +294,7 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
         numbers["kv_heads"] <= 0 or numbers["heads"] % numbers["kv_heads"] == 0,
         "architecture.heads: no multiple of kv_heads",
     )
-    # bundles of the first exporters have none
+    # Bundles of the first exporters do not have this key.
     first = numbers.get("first_position", 0)
     expect(type(first) is int and first in (0, 1), f"architecture.first_position: {first!r} is neither 0 nor 1")
     expect(numbers["vocab"] == tokens["vocab"], "tokens.vocab: differs from architecture.vocab")
@@ -317,7 +318,7 @@ def _check_values(manifest: dict[str, Any], problems: list[str]) -> None:
 
 
 def _check_recipe(recipe: Any, problems: list[str]) -> None:
-    """Bundles of the first exporters have none."""
+    """Checks the recipe. Bundles of the first exporters do not have one."""
     if recipe is None:
         return
     before = len(problems)

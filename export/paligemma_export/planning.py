@@ -33,7 +33,7 @@ class Plan:
     picture: PictureRule
     decisions: Decisions
     answers: AnswerRule
-    folder: Path  # of the checkpoint's other files
+    folder: Path  # holds the checkpoint's other files
 
 
 def make(checkpoint: Path, scratch: Path, arguments: argparse.Namespace) -> Plan:
@@ -85,7 +85,7 @@ def fill(options: bundle.Options, plan: Plan, arguments: argparse.Namespace) -> 
     options.padding, options.max_images = arguments.padding, arguments.max_images
     options.methods = _methods(arguments.methods)
     options.output_limit = arguments.max_output_tokens
-    vocab = plan.source.architecture.vocab  # ids behind it never come out
+    vocab = plan.source.architecture.vocab  # ids behind the vocabulary never come out
     options.more_eos = [token for token in plan.answers.more_eos if token < vocab]
     options.suppressed = [token for token in plan.answers.suppressed if token < vocab]
     options.client_specials = arguments.client_special

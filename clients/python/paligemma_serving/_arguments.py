@@ -14,7 +14,7 @@ Number = Union[float, None]  # noqa: UP007
 
 
 class CallArguments(TypedDict, total=False):
-    """Of every call."""
+    """Arguments that every call takes."""
 
     timeout: Seconds
     request_id: Text
@@ -22,7 +22,7 @@ class CallArguments(TypedDict, total=False):
 
 
 class GenerateArguments(CallArguments, total=False):
-    """Of every call that generates."""
+    """Arguments that every call takes that generates text."""
 
     model: str
     config: Config
@@ -30,20 +30,20 @@ class GenerateArguments(CallArguments, total=False):
 
 
 class AnswerArguments(GenerateArguments, total=False):
-    """Of answer."""
+    """Arguments of answer."""
 
     language: str
 
 
 class CaptionArguments(AnswerArguments, total=False):
-    """Of caption."""
+    """Arguments of caption."""
 
     length: Enum
     region: Region
 
 
 class DetectArguments(GenerateArguments, total=False):
-    """Of detect."""
+    """Arguments of detect."""
 
     label_mode: Enum
     max_objects: int
@@ -51,7 +51,7 @@ class DetectArguments(GenerateArguments, total=False):
 
 
 class SegmentArguments(DetectArguments, total=False):
-    """Of segment."""
+    """Arguments of segment."""
 
     mask_format: Enum
     mask_extent: Enum
@@ -59,7 +59,7 @@ class SegmentArguments(DetectArguments, total=False):
 
 
 def split(arguments: object) -> tuple[CallArguments, dict[str, Any]]:
-    """The arguments of the call, and those of the request."""
+    """Splits keyword arguments into those of the call and those of the request."""
     given: dict[str, Any] = dict(arguments)  # type: ignore[call-overload]
     call = {name: given.pop(name) for name in CallArguments.__annotations__ if name in given}
     return call, given  # type: ignore[return-value]

@@ -9,7 +9,7 @@ _PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """The same picture without an orientation; None if this cannot be had without encoding it again."""
+    """Returns the same picture without an orientation. Returns None if only a new encoding could take it away."""
     kind = picture_type(data)
     if kind == "JPEG":
         return _bare_jpeg(data)
@@ -19,7 +19,7 @@ def without_metadata(data: bytes) -> bytes | None:
 
 
 def _bare_jpeg(data: bytes) -> bytes | None:
-    """Without the APP1 segments before the first scan."""
+    """Returns the JPEG without the APP1 segments that stand before its first scan."""
     parts = [data[:2]]
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -30,7 +30,7 @@ def _bare_jpeg(data: bytes) -> bytes | None:
         if marker != 0xE1:
             parts.append(data[at:end])
         at = end
-    return None  # odd markers
+    return None  # the markers are in no order that this reader knows
 
 
 def _bare_png(data: bytes) -> bytes | None:

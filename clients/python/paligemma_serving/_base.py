@@ -27,7 +27,7 @@ Result = Union[  # noqa: UP007
 ]
 
 
-# For so long the client remembers what the server said about a model.
+# The client remembers for so long what the server said about a model.
 MODEL_SECONDS = 60.0
 # Errors of a question about a model that the request itself would meet as well.
 FATAL = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAUTHENTICATED)
@@ -67,7 +67,7 @@ class BaseClient:
         self._start()
 
     def _known_model(self, name: str) -> tuple[bool, v1.Model | None]:
-        """Whether the server was asked about a model a short while ago, and what it said."""
+        """Returns whether the server was asked about a model a short while ago, and what the server said."""
         asked, model = self._models.get(name, (0.0, None))
         return time.monotonic() - asked < MODEL_SECONDS if asked else False, model
 
@@ -76,7 +76,7 @@ class BaseClient:
         return model
 
     def _fitted(self, request: Any, model: v1.Model | None) -> Fitted:
-        """The request with pictures that this server takes; tells the caller once of each kind of change."""
+        """Returns the request with pictures that this server takes. Tells the caller once of each kind of change."""
         if model is None:
             return Fitted(request, [], "")
         fitted = fit(request, model)
@@ -87,7 +87,7 @@ class BaseClient:
         return fitted
 
     def _start(self) -> None:
-        """Follows __init__."""
+        """Continues __init__ in the subclass."""
         raise NotImplementedError
 
     def _ask(self, build: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
@@ -110,7 +110,7 @@ class BaseStream:
         self._call.cancel()
 
     def _read(self, message: v1.StreamGenerateResponse) -> Event | None:
-        """The event of a message; keeps the result. An event of a kind that this version lacks is None."""
+        """Returns the event of a message and keeps the result. An event that this version does not know is None."""
         name = message.WhichOneof("event")
         if name == "result":
             kind = message.result.WhichOneof("result")

@@ -21,13 +21,14 @@ from paligemma_serving.errors import image_error
 
 # A picture within both is sent without asking the server what it takes.
 SURE_BYTES, SURE_PIXELS = 1 << 20, 1_000_000
-# Larger pictures are not decoded here either: whoever passes on what strangers send has a bound of memory.
+# Larger pictures are not decoded here either, so that a program that passes on what strangers send has a bound of
+# memory.
 MAX_PIXELS = 1 << 28
 _PIXEL_MASKS = (v1.MASK_FORMAT_UNSPECIFIED, v1.MASK_FORMAT_PNG, v1.MASK_FORMAT_RLE, v1.MASK_FORMAT_POLYGON)
 
 
 class Resized(NamedTuple):
-    """What the server does not know about a picture that was resized here: its upright size, and its kind."""
+    """Holds what the server does not know about a picture that was resized here: its upright size and its kind."""
 
     index: int
     sent: int  # pixels of each side that the server sees
@@ -38,7 +39,7 @@ class Resized(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A request within the limits, which pictures were resized for it, and a sentence for the caller."""
+    """Holds a request within the limits, the pictures that were resized for it, and a sentence for the caller."""
 
     request: Any
     resized: list[Resized]
@@ -46,7 +47,7 @@ class Fitted(NamedTuple):
 
 
 def may_exceed(request: Any) -> bool:
-    """Whether a picture is so large that the server's limits matter."""
+    """Returns true if a picture is so large that the server's limits matter."""
     for image in _images(request):
         width, height = _size_of(image)
         if width * height > SURE_PIXELS or (width and _bytes_of(image) > SURE_BYTES):
@@ -126,7 +127,7 @@ def restore_object(found: v1.DetectedObject, one: Resized) -> None:
 
 
 def _set_pixels(found: Any, one: Resized) -> None:
-    """As the server: each normalized edge times the size, rounded half to even."""
+    """Computes the pixel box as the server does: each normalized edge times the size, rounded half to even."""
     box, pixels = found.normalized_box, found.pixel_box
     pixels.x_min, pixels.x_max = round(box.x_min * one.width), round(box.x_max * one.width)
     pixels.y_min, pixels.y_max = round(box.y_min * one.height), round(box.y_max * one.height)
@@ -145,7 +146,7 @@ def _images(request: Any) -> list[v1.Image]:
 
 
 def _with_images(request: Any, replaced: dict[int, v1.Image]) -> Any:
-    """A copy in which some pictures are others; those that are replaced are never copied."""
+    """Returns a copy of the request in which some pictures are replaced. The replaced pictures are never copied."""
     copy = type(request)()
     for field, value in request.ListFields():
         if field.name == "images":
@@ -166,14 +167,14 @@ def _bytes_of(image: v1.Image) -> int:
 
 
 def _size_of(image: v1.Image) -> tuple[int, int]:
-    """Width and height as stored; zeros where the bytes are no picture."""
+    """Returns width and height as stored, or zeros where the bytes are no picture."""
     if image.WhichOneof("source") == "raw":
         return image.raw.width, image.raw.height
     return picture_size(image.content)
 
 
 def _exceeds(image: v1.Image, limits: v1.ModelLimits) -> bool:
-    """Whether this is a picture, and one that the server would refuse. A limit of 0 was not told."""
+    """Returns true if this is a picture that the server would refuse. A limit of 0 means that the server told none."""
     width, height = _size_of(image)
     if not width or not height:
         return False
@@ -189,7 +190,8 @@ def _limits_text(limits: v1.ModelLimits) -> str:
 
 
 def _packed(request: Any, image: v1.Image, limits: v1.ModelLimits) -> v1.Image | None:
-    """The pixels as PNG, where only their bytes are too many and the masks would lose by a smaller picture."""
+    """Returns the pixels as PNG. Serves pictures that have too many bytes only, since a smaller picture would
+    make the masks coarser."""
     if not isinstance(request, v1.SegmentRequest) or request.mask_format not in _PIXEL_MASKS:
         return None
     if image.WhichOneof("source") != "raw":

@@ -21,7 +21,7 @@ _HTML = "this is HTML, a web page and not a picture: check the address that it c
 _BASE64 = "this is base64 text of a picture (encoded twice?): decode it once more, then send it"
 _BASE64_TWICE = "this is base64 text of base64 text of a picture: decode it twice, then send it"
 
-# Place, bytes there, sentence. The first that fits counts.
+# Each row has a place in the file, the bytes at that place, and a sentence. The first row that fits counts.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "this is a GIF: send one of its frames as PNG"),
     (0, b"BM", "this is BMP: convert it to PNG first"),

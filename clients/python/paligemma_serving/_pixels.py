@@ -18,12 +18,12 @@ PNG_LIMIT_BYTES = 16 << 20
 
 
 def is_pil(source: object) -> bool:
-    """Whether this is an image of Pillow."""
+    """Returns true if this is an image of Pillow."""
     return isinstance(source, Image.Image)
 
 
 def is_tensor(source: object) -> bool:
-    """Whether this is a torch tensor. torch is not imported."""
+    """Returns true if this is a torch tensor. torch is not imported."""
     return type(source).__module__.partition(".")[0] == "torch" and hasattr(source, "detach")
 
 
@@ -82,7 +82,7 @@ def from_tensor(tensor: Any) -> v1.Image:
 
 
 def _tensor_array(tensor: Any) -> np.ndarray:
-    """The values on the CPU. NumPy has no bfloat16."""
+    """Returns the values on the CPU. bfloat16 becomes another type, since NumPy does not have it."""
     tensor = tensor.detach().cpu()
     if "bfloat16" in str(tensor.dtype):
         tensor = tensor.float()
@@ -165,12 +165,12 @@ def _bytes_behind(picture: Any) -> bytes | None:
             with open(picture.filename, "rb") as opened:
                 return opened.read()
     except (OSError, ValueError, AttributeError):
-        pass  # the file is gone; the pixels are there
+        pass  # the file is gone, but the pixels are in memory
     return None
 
 
 def _holds_the_same(picture: Image.Image, data: bytes) -> bool:
-    """Whether nobody has drawn on, turned or shrunk the picture since it was opened, and its file is still the same."""
+    """Returns true if the picture is as it was opened (not drawn on, turned or shrunk) and its file is unchanged."""
     loaded = not getattr(picture, "tile", None)
     try:
         with Image.open(io.BytesIO(data)) as again:

@@ -14,7 +14,7 @@ from paligemma_serving._formats import picture_type
 from paligemma_serving._pixels import to_rgb_or_grey
 from paligemma_serving.errors import image_error
 
-# The classes rather than Image.open: that refuses pictures of a phone as "decompression bombs".
+# Image.open is not used, since it refuses pictures of a phone as "decompression bombs".
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -63,7 +63,7 @@ def decode(image: v1.Image) -> Upright:
 
 
 def can_resize(model: v1.Model) -> bool:
-    """Whether the server told how it resizes, in words that this version knows."""
+    """Returns true if the server told how it resizes, in words that this version knows."""
     return (
         model.image_size > 0
         and (model.resampling in _PILLOW_FILTERS or model.resampling == v1.RESAMPLING_BILINEAR)
@@ -82,7 +82,7 @@ def resize(picture: Image.Image, model: v1.Model) -> np.ndarray:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Damaged EXIF, which Pillow raises many errors for, is no orientation."""
+    """Returns the upright picture. Damaged EXIF, for which Pillow raises many errors, counts as no orientation."""
     try:
         value = picture.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001
@@ -112,7 +112,7 @@ def _resize_tensorflow(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _places(in_size: int, out_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each output place the two input places around it, and the share of the second."""
+    """Returns for each output place the two input places around it, and the share of the second."""
     scale = np.float32(in_size) / np.float32(out_size)
     at = (np.arange(out_size, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     lower = np.maximum(np.floor(at).astype(np.int64), 0)

@@ -54,7 +54,7 @@ class PaliGemmaError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request can succeed later. The client has then already retried UNAVAILABLE."""
+        """True if the same request can succeed later. The client has then already retried UNAVAILABLE."""
         return self.code is grpc.StatusCode.UNAVAILABLE or self.retry_after is not None
 
 
@@ -194,7 +194,7 @@ def _pairs(metadata: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _details(serialized: bytes) -> dict[str, Any]:
-    """What the google.rpc details say; nothing when they cannot be read."""
+    """Returns what the google.rpc details say, or nothing when they cannot be read."""
     facts: dict[str, Any] = {}
     try:
         details = status_pb2.Status.FromString(serialized).details

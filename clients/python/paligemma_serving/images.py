@@ -85,7 +85,7 @@ def _from_text(text: str) -> v1.Image:
 def _exists(path: str) -> bool:
     try:
         return os.path.exists(path)
-    except ValueError:  # a zero byte
+    except ValueError:  # the text holds a zero byte, which no path may
         return False
 
 

@@ -83,7 +83,7 @@ def _decode_rle(rle: v1.RleMask) -> np.ndarray:
 
 
 def _fill(mask: v1.Mask, width: int, height: int) -> np.ndarray:
-    """The rings, filled by the even-odd rule."""
+    """Returns the rings, filled by the even-odd rule."""
     total = Image.new("1", (max(width, 1), max(height, 1)))
     for ring in mask.polygon.rings:
         points = [

@@ -14,7 +14,7 @@ _OLD = Harmless("is left over from older versions; the model does not read it")
 _ROUNDING = Harmless("chooses among implementations of the same formula")
 _ACTIVATION = Only(("gelu_pytorch_tanh",), "the kernels compute the tanh form of GELU")
 
-# What every configuration of transformers may hold.
+# Fields that every configuration of transformers may hold.
 _COMMON: dict[str, Rule] = {
     **generation.TABLE,
     "max_length": _OLD,  # here it is a leftover, in generation_config.json a wish
@@ -123,7 +123,7 @@ TEXT: dict[str, Rule] = {
     "hybrid": _OLD,
 }
 
-# Of rope_parameters, and of rope_scaling as transformers before 5 calls it.
+# The fields of rope_parameters, which transformers before 5 calls rope_scaling.
 ROPE: dict[str, Rule] = {
     "rope_theta": Honoured("the base of the rotation"),
     "rope_type": Only(("default",), "positions are not scaled"),
