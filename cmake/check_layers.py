@@ -35,12 +35,13 @@ LAYERS: dict[str, set[str]] = {
 }
 LAYERS |= {
     "server/http": {"core/base"},
+    "server/net": {"core/base"},
     "server/rpc": {"core/base"},
-    "server/config": {"core/base", "core/host"},
+    "server/config": {"core/base", "core/host", "server/net"},
     "server/life": {"core/base", "core/request", "server/config"},
     "server/api": {"core/base", "core/bundle", "core/request", "core/vision", "core/host"},
     "server/access": {
-        "core/base", "core/request", "core/metrics", "server/rpc", "server/config", "server/life", "server/api",
+        "core/base", "core/request", "core/metrics", "server/net", "server/rpc", "server/config", "server/life", "server/api",
     },
     "server/services": {
         "core/base", "core/bundle", "core/request", "core/vision", "core/host", "server/rpc", "server/config",
@@ -48,7 +49,7 @@ LAYERS |= {
     },
     "server": {
         "core/base", "core/bundle", "core/request", "core/metrics", "core/model", "core/host", "server/http",
-        "server/config", "server/life", "server/api", "server/access", "server/services",
+        "server/net", "server/config", "server/life", "server/api", "server/access", "server/services",
     },
 }
 
