@@ -41,11 +41,12 @@ LAYERS |= {
     "server/life": {"core/base", "core/request", "server/config"},
     "server/api": {"core/base", "core/bundle", "core/request", "core/vision", "core/host"},
     "server/access": {
-        "core/base", "core/request", "core/metrics", "server/net", "server/rpc", "server/config", "server/life", "server/api",
+        "core/base", "core/request", "core/metrics", "server/net", "server/rpc", "server/config", "server/life",
+        "server/api",
     },
     "server/services": {
-        "core/base", "core/bundle", "core/request", "core/vision", "core/host", "server/rpc", "server/config",
-        "server/life", "server/api", "server/access",
+        "core/base", "core/bundle", "core/request", "core/vision", "core/metrics", "core/host", "server/net",
+        "server/rpc", "server/config", "server/life", "server/api", "server/access",
     },
     "server": {
         "core/base", "core/bundle", "core/request", "core/metrics", "core/model", "core/host", "server/http",

@@ -22,6 +22,7 @@
 #include "server/config/config_loader.h"
 #include "server/life/log.h"
 #include "server/life/tls_files.h"
+#include "server/net/descriptors.h"
 #include "server/serving.h"
 
 namespace {
@@ -111,6 +112,7 @@ int Serve(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& 
 
 int main(int argc, char** argv) {
   paligemma::ConfigureHeap();
+  paligemma::net::RaiseDescriptorLimit();
   const sigset_t signals = BlockSignals();
   const auto loaded = paligemma::LoadConfig(std::vector<std::string>(argv + 1, argv + argc),
                                             paligemma::ProcessEnvironment());

@@ -44,6 +44,8 @@ Serving::Serving(const ServerConfig& config, const DeviceChoice& device, const M
   host_ = std::make_shared<ModelHost>(config.model, model_->manifest(), options, metrics_.get());
   dependencies_ = {&config_,       &lifecycle_,   model_.get(), &log_,
                    metrics_.get(), tokens_.get(), heartbeats_};
+  dependencies_.trusted_proxies =
+      net::ParseRanges(config_.trusted_proxies).value_or(std::vector<net::IpRange>());
 }
 
 Serving::~Serving() {
@@ -78,6 +80,7 @@ std::string Serving::MetricsText() {
   gauges.kv_blocks_total = stats.engine.blocks_total;
   gauges.kv_block_size = stats.engine.block_size;
   gauges.log_lines_dropped = NumDroppedLogLines();
+  gauges.connections_open = grpc_ == nullptr ? 0 : grpc_->num_connections();
   gauges.tls_certificate_expiry = static_cast<double>(CertificateExpiry());
   return metrics_->ExportText(gauges);
 }

@@ -42,6 +42,7 @@ constexpr std::array<std::string_view, 6> kOutcomes = {"stop",      "max_tokens"
                                                        "cancelled", "deadline",   "error"};
 constexpr std::array<std::string_view, 7> kRejections = {
     "overloaded", "quota", "draining", "loading", "invalid", "too_large", "unauthorized"};
+constexpr std::array<std::string_view, 3> kConnectionBounds = {"all", "peer", "descriptors"};
 // gRPC's codes as go-grpc-middleware spells them; the index is the number.
 constexpr std::array<std::string_view, 17> kCodes = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
@@ -78,6 +79,7 @@ struct Metrics::Impl {
     AddInfo(info);
     AddRequests();
     AddSteps();
+    AddConnections();
     for (const MetricsInfo::Rpc& rpc : info.rpcs) AddRpc(rpc);
     AddRpc({"other", "other", "other"});
   }
@@ -164,6 +166,16 @@ struct Metrics::Impl {
                                 "Tokens generated for answers that came too late");
   }
 
+  void AddConnections() {
+    connections = &AddGauge("paligemma_connections_open", "Connections to the gRPC port");
+    for (std::size_t i = 0; i < kConnectionBounds.size(); ++i) {
+      refused_connections[i] =
+          &AddCounter("paligemma_connections_refused_total",
+                      "Connections to the gRPC port that were closed at once, by the bound",
+                      {{"reason", std::string(kConnectionBounds[i])}});
+    }
+  }
+
   void AddSteps() {
     const std::string help = "Rows (vision: images) of a step";
     vision_batch = &AddHistogram("paligemma_batch_size", help, kBatchSizes, {{"phase", "vision"}});
@@ -212,6 +224,8 @@ struct Metrics::Impl {
   std::map<Task, PerTask> tasks;
   std::map<std::string_view, Histogram*> phases;
   std::array<Counter*, kRejections.size()> rejected{};
+  std::array<Counter*, kConnectionBounds.size()> refused_connections{};
+  prometheus::Gauge* connections = nullptr;
   Histogram *request_prompt_tokens, *request_output_tokens;
   Counter *prompt_tokens, *output_tokens, *unread_tokens;
   Histogram *vision_batch, *prefill_batch, *decode_batch;
@@ -283,6 +297,10 @@ void Metrics::OnStep(const StepStats& stats) {
 
 void Metrics::OnPreemptions(int count) { impl_->preemptions->Increment(count); }
 
+void Metrics::ConnectionRefused(ConnectionBound bound) {
+  impl_->refused_connections[static_cast<std::size_t>(bound)]->Increment();
+}
+
 std::string Metrics::ExportText(const MetricsGauges& gauges) {
   impl_->adapters->SetToCurrentTime();
   if (gauges.tls_certificate_expiry > 0) {
@@ -294,6 +312,7 @@ std::string Metrics::ExportText(const MetricsGauges& gauges) {
   impl_->log_lines_dropped->Increment(static_cast<double>(gauges.log_lines_dropped) -
                                       impl_->log_lines_dropped->Value());
   impl_->waiting->Set(gauges.requests_waiting);
+  impl_->connections->Set(static_cast<double>(gauges.connections_open));
   impl_->running->Set(gauges.requests_running);
   impl_->kv_usage->Set(gauges.kv_blocks_total == 0
                            ? 0

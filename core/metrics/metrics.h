@@ -35,6 +35,7 @@ struct MetricsInfo {
 struct MetricsGauges {
   int requests_waiting = 0, requests_running = 0;
   int kv_blocks_used = 0, kv_blocks_total = 0, kv_block_size = 0;
+  std::int64_t connections_open = 0;
   std::int64_t log_lines_dropped = 0;  // since the start
   double tls_certificate_expiry = 0;   // in seconds since 1970; 0: no TLS
 };
@@ -49,6 +50,13 @@ enum class Rejection {
   kUnauthorized,
 };
 
+// The bound that a connection would have broken.
+enum class ConnectionBound {
+  kAll,          // connections in all
+  kPeer,         // connections of one peer
+  kDescriptors,  // the process's file descriptors
+};
+
 class Metrics final : public EngineObserver {
  public:
   explicit Metrics(const MetricsInfo& info);
@@ -60,6 +68,9 @@ class Metrics final : public EngineObserver {
   void RequestRejected(Rejection rejection);
   // Books the time between two deliveries of one stream, divided by the tokens of the later one.
   void TokensDelivered(Task task, Duration since_last, int num_tokens);
+
+  // A connection to the gRPC port was closed as soon as it was accepted.
+  void ConnectionRefused(ConnectionBound bound);
 
   // `service` and `method` as in MetricsInfo::rpcs; `code` is gRPC's number.
   void RpcStarted(std::string_view service, std::string_view method);

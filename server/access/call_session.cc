@@ -48,6 +48,23 @@ TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now,
   return now + std::chrono::duration_cast<Duration>(left);
 }
 
+// Returns the client's address for the log: the transport's peer, or what a trusted proxy says.
+std::string PeerOf(const rpc::Call& call, const std::vector<net::IpRange>& proxies) {
+  std::string peer = call.context().peer().substr(0, kMaxPeerBytes);
+  if (proxies.empty()) return peer;
+  const auto address = net::AddressOfPeer(peer);
+  if (!address.has_value() || !net::ContainedIn(proxies, *address)) return peer;
+  std::string forwarded;
+  const auto [begin, end] = call.context().client_metadata().equal_range("x-forwarded-for");
+  for (auto it = begin; it != end; ++it) {
+    if (!forwarded.empty()) forwarded += ',';
+    forwarded.append(it->second.data(), it->second.length());
+  }
+  const auto client = net::ForwardedClient(proxies, forwarded);
+  if (!client.has_value()) return peer;
+  return (client->is_v4() ? "ipv4:" : "ipv6:") + client->ToString();
+}
+
 Status CheckMetadata(const rpc::Call& call) {
   constexpr size_t kEntryBytes = 32;
   size_t bytes = 0;
@@ -75,7 +92,7 @@ CallSession::CallSession(const ServiceDependencies& dependencies, const rpc::Cal
   record_.rpc = std::move(rpc);
   record_.request_id = RequestIdOr(call.Metadata("x-request-id"));
   record_.trace_id = TraceIdOf(call.Metadata("traceparent"));
-  record_.peer = call.context().peer().substr(0, kMaxPeerBytes);
+  record_.peer = PeerOf(call, dependencies_.trusted_proxies);
   record_.model = dependencies_.model->name();
   record_.attempt = AttemptOf(call);
   if (dependencies_.metrics == nullptr) return;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/heartbeat.h"
 #include "core/metrics/metrics.h"
@@ -16,6 +17,7 @@
 #include "server/api/served_model.h"
 #include "server/config/server_config.h"
 #include "server/life/lifecycle.h"
+#include "server/net/ip_address.h"
 #include "server/rpc/call.h"
 
 namespace paligemma {
@@ -32,6 +34,7 @@ struct ServiceDependencies {
   Metrics* metrics = nullptr;        // may be null
   AuthTokens* tokens = nullptr;      // null: everybody may call
   Heartbeats* heartbeats = nullptr;  // of the threads that serve; may be null
+  std::vector<net::IpRange> trusted_proxies = {};
 
   // Returns the most bytes of one message: twice the limit of images. An image that is too large
   // thus reaches our own check, whose error names the field.

@@ -6,6 +6,8 @@
 #include <regex>
 #include <type_traits>
 
+#include "server/net/ip_address.h"
+
 namespace paligemma {
 namespace {
 
@@ -59,6 +61,8 @@ void CheckNumbers(const ServerConfig& c, std::vector<std::string>* problems) {
              problems);
   CheckRange("max-image-bytes", c.host.image_limits.max_bytes, 1024, 256 * kMany, problems);
   CheckRange("max-image-pixels", c.host.image_limits.max_pixels, 1024, 1024 * kMany, problems);
+  CheckRange("max-connections", c.max_connections, 0, kMany, problems);
+  CheckRange("max-connections-per-peer", c.max_connections_per_peer, 0, kMany, problems);
   CheckRange("max-response-bytes", c.max_response_bytes, 65536, 1024 * kMany, problems);
   CheckRange("max-mask-pixels", dispatcher.max_mask_pixels, 1, 1'000'000 * kMany, problems);
 }
@@ -70,6 +74,9 @@ void CheckDurations(const ServerConfig& c, std::vector<std::string>* problems) {
                         ", below --default-deadline, " + FormatDuration(c.default_deadline));
   }
   if (c.stall_timeout.count() <= 0) problems->push_back("--stall-timeout must be above 0");
+  if (c.max_connection_age.count() < 0) {
+    problems->push_back("--max-connection-age must not be below 0");
+  }
 }
 
 }  // namespace
@@ -99,6 +106,10 @@ std::vector<std::string> Validate(const ServerConfig& c) {
               {"auto", "reference", "avx2", "avx-vnni", "avx512", "avx512-bf16"}, &problems);
   CheckChoice("log-format", c.log_format, {"text", "json"}, &problems);
   CheckChoice("log-level", c.log_level, {"debug", "info", "warn", "error"}, &problems);
+  if (!net::ParseRanges(c.trusted_proxies).has_value()) {
+    problems.push_back("--trusted-proxies is \"" + c.trusted_proxies +
+                       "\"; it takes addresses and CIDR ranges with commas, 10.0.0.0/8,fd00::/8");
+  }
   if (c.tls_cert.empty() != c.tls_key.empty()) {
     problems.push_back("--tls-cert and --tls-key go together");
   }

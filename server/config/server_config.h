@@ -30,6 +30,10 @@ struct ServerConfig {
   Millis drain_delay{5'000};
   Millis drain_timeout{30'000};
   Millis stall_timeout{30'000};
+  std::int64_t max_connections = 0;
+  std::int64_t max_connections_per_peer = 0;
+  Millis max_connection_age{0};
+  std::string trusted_proxies;
   Millis watchdog_timeout{60'000};
   Millis slow_request_threshold{10'000};
   bool log_content = false;
@@ -112,6 +116,23 @@ void ForEachSetting(Config& config, Visitor&& visit) {
   visit(S{"drain-timeout", "DURATION", "then: time for calls to finish"}, config.drain_timeout);
   visit(S{"stall-timeout", "DURATION", "longest wait for a client that does not read its stream"},
         config.stall_timeout);
+  visit(S{"max-connections", "N",
+          "connections to the gRPC port; more are closed at once; 0: what the limit of file "
+          "descriptors affords, at most 4096"},
+        config.max_connections);
+  visit(S{"max-connections-per-peer", "N",
+          "of these from one IPv4 address or one IPv6 /64; 0: half of max-connections"},
+        config.max_connections_per_peer);
+  visit(
+      S{"max-connection-age", "DURATION",
+        "then a connection takes no new calls and its client connects anew, so that added servers "
+        "get their share; up to a tenth more or less; 0: never"},
+      config.max_connection_age);
+  visit(
+      S{"trusted-proxies", "RANGES",
+        "addresses or CIDR ranges, with commas: connections from there have no bound per peer, and "
+        "the log takes the client's address from their x-forwarded-for"},
+      config.trusted_proxies);
   visit(S{"watchdog-timeout", "DURATION",
           "a thread that makes no progress for longer fails the liveness probe; 0: off"},
         config.watchdog_timeout);

@@ -5,12 +5,14 @@
 
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <memory>
 #include <thread>
 
 #include "core/base/mutex.h"
 #include "server/access/call_session.h"
+#include "server/net/acceptor.h"
 #include "server/rpc/completion_threads.h"
 #include "server/services/model_service.h"
 #include "server/services/paligemma_service.h"
@@ -20,7 +22,7 @@ namespace paligemma {
 
 class GrpcServer {
  public:
-  // Binds the port and serves. `dependencies` must outlive the server. The error is one line.
+  // Binds --listen and serves. `dependencies` must outlive the server. The error is one line.
   static StatusOr<std::unique_ptr<GrpcServer>> Start(const ServiceDependencies& dependencies);
   // Cancels the calls in flight and waits until the engine has released each of them, however long
   // that takes. A process that cannot wait ends without this destructor.
@@ -28,15 +30,16 @@ class GrpcServer {
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
 
-  int port() const { return port_; }
+  int port() const { return acceptor_->port(); }
+  std::int64_t num_connections() const { return acceptor_->num_open(); }
 
   // Sets the health of "", of the service and of "readiness" by `serving`, and of "liveness" by
   // `live`.
   void SetHealth(bool serving, bool live);
 
-  // Sends GOAWAY, lets calls finish for `patience`, then cancels them. Returns true if every call
-  // ended by itself. Returns at the latest kCancelGrace after `patience`; calls that the engine
-  // holds may be alive then. REQUIRES: called once.
+  // Accepts no more connections, sends GOAWAY, lets calls finish for `patience`, then cancels them.
+  // Returns true if every call ended by itself. Returns at the latest kCancelGrace after
+  // `patience`; calls that the engine holds may be alive then. REQUIRES: called once.
   bool Shutdown(std::chrono::milliseconds patience) PG_LOCKS_EXCLUDED(mutex_);
   static constexpr std::chrono::milliseconds kCancelGrace{200};
 
@@ -55,7 +58,8 @@ class GrpcServer {
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<rpc::CompletionThreads> threads_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<net::Acceptor> acceptor_;  // hands over to connections_
 
   Mutex mutex_;
   CondVar changed_;
