@@ -2,15 +2,19 @@
 #include "server/rpc/message.h"
 
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/gzip_stream.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
 #include <climits>
+#include <new>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "server/rpc/inflate.h"
+#include "server/rpc/wire_scan.h"
 
 namespace paligemma::rpc {
 namespace {
@@ -26,28 +30,41 @@ void KeepComplaint(google::protobuf::LogLevel, const char*, int, const std::stri
 class Reader : public grpc::ProtoBufferReader {
  public:
   using grpc::ProtoBufferReader::ProtoBufferReader;
-  bool compressed() {
-    return status().ok() && reader()->buffer_in->data.raw.compression != GRPC_COMPRESS_NONE;
-  }
+  grpc_compression_algorithm compression() { return reader()->buffer_in->data.raw.compression; }
 };
 
-enum class Parsed { kYes, kNo, kTooLarge };
-
-Parsed Parse(std::int64_t max_bytes, grpc::ByteBuffer* bytes, google::protobuf::Message* message) {
-  namespace io = google::protobuf::io;
-  Reader raw(bytes);
-  if (!raw.status().ok()) return Parsed::kNo;
-  const int limit = static_cast<int>(std::min<std::int64_t>(max_bytes, INT_MAX));
-  const auto parse = [&](io::ZeroCopyInputStream* stream) {
-    io::CodedInputStream coded(stream);
-    coded.SetTotalBytesLimit(limit);
-    if (message->ParseFromCodedStream(&coded) && coded.ConsumedEntireMessage()) return Parsed::kYes;
-    return coded.BytesUntilTotalBytesLimit() == 0 ? Parsed::kTooLarge : Parsed::kNo;
+// Replaces `text` with the message's bytes as they are before compression, and empties `bytes`.
+// `type` names the message in errors.
+Status ReadBytes(std::int64_t max_bytes, const std::string& type, grpc::ByteBuffer* bytes,
+                 std::string* text) {
+  const auto wire_bytes = static_cast<std::int64_t>(bytes->Length());
+  Reader reader(bytes);
+  if (!reader.status().ok()) return InvalidField(type, "", "", "the bytes are no such message");
+  const auto next = [&reader]() -> std::optional<std::string_view> {
+    const void* data = nullptr;
+    int size = 0;
+    if (!reader.Next(&data, &size)) return std::nullopt;
+    return std::string_view(static_cast<const char*>(data), static_cast<std::size_t>(size));
   };
-  if (!raw.compressed()) return parse(&raw);
-  io::GzipInputStream inflated(&raw);
-  const Parsed parsed = parse(&inflated);
-  return parsed == Parsed::kYes && inflated.ZlibErrorCode() < 0 ? Parsed::kNo : parsed;
+  if (reader.compression() == GRPC_COMPRESS_NONE) {
+    text->clear();
+    text->reserve(static_cast<std::size_t>(wire_bytes));
+    while (const auto piece = next()) text->append(*piece);
+    return OkStatus();
+  }
+  const std::int64_t limit = std::min<std::int64_t>(
+      {max_bytes, INT_MAX, std::max(kFreeInflation, kMaxInflation * wire_bytes)});
+  const Encoding encoding =
+      reader.compression() == GRPC_COMPRESS_GZIP ? Encoding::kGzip : Encoding::kDeflate;
+  switch (Inflate(encoding, limit, next, text)) {
+    case Inflated::kYes:
+      return OkStatus();
+    case Inflated::kTooLarge:
+      return InvalidField(type, "", std::to_string(limit), "inflates to more");
+    case Inflated::kDamaged:
+      break;
+  }
+  return InvalidField(type, "", "", "the bytes are not compressed as grpc-encoding says");
 }
 
 // "prompt" out of "String field 'paligemma.v1.GenerateRequest.prompt' contains invalid UTF-8 ...".
@@ -65,17 +82,21 @@ std::string FieldIn(std::string_view text) {
 void TakeProtobufLog() { google::protobuf::SetLogHandler(KeepComplaint); }
 
 Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
-                    google::protobuf::Message* message) {
+                    google::protobuf::Message* message) try {
   complaint.clear();
-  const Parsed parsed = Parse(max_bytes, bytes, message);
+  std::string text;
+  const Status read = ReadBytes(max_bytes, message->GetTypeName(), bytes, &text);
   bytes->Clear();
-  if (parsed == Parsed::kYes) return OkStatus();
+  PG_RETURN_IF_ERROR(read);
+  PG_RETURN_IF_ERROR(ScanWire(*message->GetDescriptor(), text));
+  if (message->ParseFromString(text)) return OkStatus();
   const std::string field = FieldIn(complaint);
   if (!field.empty()) return InvalidField(field, "", "", "is not valid UTF-8");
-  if (parsed == Parsed::kTooLarge) {
-    return InvalidField(message->GetTypeName(), "", std::to_string(max_bytes), "inflates to more");
-  }
   return InvalidField(message->GetTypeName(), "", "", "the bytes are no such message");
+} catch (const std::bad_alloc&) {
+  bytes->Clear();
+  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
+                "the server has no memory left for this message; try again later");
 }
 
 StatusOr<grpc::ByteBuffer> SerializeMessage(const google::protobuf::Message& message) {

@@ -14,8 +14,9 @@
 namespace paligemma::rpc {
 
 // Replaces `message` and empties `bytes`, which may be compressed (gzip, deflate). Returns
-// FIELD_INVALID if the bytes are no such message or inflate to more than `max_bytes`. The error
-// names the field if a string is not UTF-8, else the message's type.
+// FIELD_INVALID if the bytes are no such message, inflate to more than `max_bytes` or than
+// rpc::kMaxInflation allows, or break a bound of ScanWire; the error names the field if it is
+// known, else the message's type. Returns SERVER_OVERLOADED if memory runs out.
 Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
                     google::protobuf::Message* message);
 
