@@ -17,6 +17,7 @@
 #include "core/base/build_info.h"
 #include "core/base/heap.h"
 #include "core/bundle/manifest.h"
+#include "core/cpu/isa.h"
 #include "core/model/device.h"
 #include "server/access/auth_tokens.h"
 #include "server/config/config_loader.h"
@@ -61,9 +62,14 @@ int Fail(const Status& status) {
   return kFailed;
 }
 
-int ValidateOnly(const paligemma::ServerConfig& config) {
+int ValidateOnly(const paligemma::ServerConfig& config, const paligemma::DeviceChoice& device) {
   const auto manifest = paligemma::LoadManifest(config.model);
   if (!manifest.ok()) return Fail(manifest.status());
+  if (device.device.is_cpu()) {
+    if (const auto isa = paligemma::cpu::ChooseIsa(config.host.runner.cpu_isa); !isa.ok()) {
+      return Fail(isa.status());
+    }
+  }
   if (!config.tls_cert.empty()) {
     if (const auto files = paligemma::ReadTlsFiles(config); !files.ok())
       return Fail(files.status());
@@ -142,5 +148,6 @@ int main(int argc, char** argv) {
       [](const std::string& text) { paligemma::LogWarning("torch: " + text); });
   for (const std::string& note : loaded.notes) paligemma::LogInfo(note);
   if (!device.ok()) return Fail(device.status());
-  return config.validate_only ? ValidateOnly(config) : Serve(config, *device, signals, heartbeats);
+  return config.validate_only ? ValidateOnly(config, *device)
+                              : Serve(config, *device, signals, heartbeats);
 }

@@ -26,6 +26,11 @@ std::string Rounded(double value) {
   return text.substr(0, text.find('.') + 3);
 }
 
+// "127.0.0.1:0" as "127.0.0.1:41234".
+std::string WithPort(const std::string& address, int port) {
+  return address.substr(0, address.rfind(':') + 1) + std::to_string(port);
+}
+
 }  // namespace
 
 Serving::Serving(const ServerConfig& config, const DeviceChoice& device, const Manifest& manifest,
@@ -117,8 +122,9 @@ Status Serving::Load() {
                      {device_.device.ToString()}});
   LogModel(*host_, device_);
   LogInfo("ready in " + Rounded(SecondsSince(start)) + " s (loading " +
-          Rounded(host_->Summary().load_seconds) + " s): gRPC " + config_.listen + ", HTTP " +
-          config_.http_listen);
+          Rounded(host_->Summary().load_seconds) + " s): gRPC " +
+          WithPort(config_.listen, grpc_->port()) + ", HTTP " +
+          WithPort(config_.http_listen, management_->port()));
   SetPhase(Phase::kReady);
   StartWatchdog();
   return OkStatus();

@@ -21,6 +21,11 @@ struct Plugin {
   std::int64_t (*free_bytes)(int device) = nullptr;  // < 0: it could not be asked
 };
 
+constexpr char kNoPlugin[] = "this build of the server has no part for GPUs (libpaligemma_cuda.so)";
+
+// Returns true if `error` of dlopen says that there is no plugin, rather than what it lacks.
+bool IsAbsent(std::string_view error) { return error.starts_with(kPlugin); }
+
 StatusOr<Plugin> OpenPlugin() {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -32,8 +37,9 @@ StatusOr<Plugin> OpenPlugin() {
     handle = ::dlopen(kPlugin, RTLD_NOW | RTLD_GLOBAL);
   }
   if (handle == nullptr) {
+    const std::string error = ::dlerror();
     return Status(StatusCode::kFailedPrecondition,
-                  std::string("the CUDA plugin cannot be opened: ") + ::dlerror());
+                  IsAbsent(error) ? kNoPlugin : "the CUDA plugin cannot be opened: " + error);
   }
   Plugin plugin;
   plugin.device_count = reinterpret_cast<int (*)()>(::dlsym(handle, "paligemma_cuda_device_count"));

@@ -13,6 +13,8 @@
 #include <sstream>
 #include <type_traits>
 
+#include "core/base/nearest_name.h"
+
 namespace paligemma {
 namespace {
 
@@ -166,6 +168,15 @@ void ApplyEnvironment(const std::vector<std::pair<std::string, std::string>>& en
   }
 }
 
+// "; did you mean --listen?", or nothing.
+std::string Suggestion(const std::string& name) {
+  std::vector<std::string> names = {"config", "help", "version", "validate-only"};
+  const ServerConfig config;
+  ForEachSetting(config, [&](const Setting& setting, auto&) { names.emplace_back(setting.name); });
+  const std::string nearest = NearestName(name, names);
+  return nearest.empty() ? "" : "; did you mean --" + nearest + "?";
+}
+
 void ApplyFlag(const Flag& flag, LoadedConfig* loaded) {
   ServerConfig& config = loaded->config;
   if (flag.name == "config") return;  // read first
@@ -178,7 +189,8 @@ void ApplyFlag(const Flag& flag, LoadedConfig* loaded) {
   } else {
     const auto problem = Set(flag.name, flag.has_value ? flag.value : "true", &config);
     if (!problem.has_value()) {
-      loaded->problems.push_back("there is no --" + flag.name + "; see --help");
+      loaded->problems.push_back("there is no --" + flag.name + Suggestion(flag.name) +
+                                 "; see --help");
     } else if (!problem->empty()) {
       loaded->problems.push_back("--" + flag.name + ": " + *problem);
     }

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import serving
 
 
@@ -60,6 +61,30 @@ def test_validate_only_opens_the_files_that_are_named(tmp_path: Path) -> None:
         result = run("--validate-only", *flags)
         assert result.returncode == 1
         assert str(missing) in result.stderr.splitlines()[-1]
+
+
+CPU_FLAGS = {"avx2": "avx2", "avx-vnni": "avx_vnni", "avx512": "avx512_vnni", "avx512-bf16": "avx512_bf16"}
+
+
+@pytest.mark.parametrize("isa", CPU_FLAGS)
+def test_validate_only_refuses_instructions_that_the_machine_lacks(isa: str) -> None:
+    can_run = CPU_FLAGS[isa] in Path("/proc/cpuinfo").read_text().split()
+    result = run("--validate-only", f"--model={serving.TINY}", "--device=cpu", f"--cpu-isa={isa}")
+    assert result.returncode == (0 if can_run else 1), result.stderr
+    assert can_run or f"cpu-isa {isa}: this machine cannot run it" in result.stderr
+
+
+def test_a_mistyped_flag_gets_a_suggestion() -> None:
+    result = run("--lisen=127.0.0.1:0")
+    assert result.returncode == 2
+    assert "there is no --lisen; did you mean --listen?" in result.stderr
+
+
+def test_the_summary_names_real_ports_and_no_error_of_a_missing_gpu() -> None:
+    with serving.Server(serving.TINY, "--listen=127.0.0.1:0", "--device=auto") as server:
+        (ready,) = [line for line in server.log_text().splitlines() if " ready in " in line]
+        assert ":0" not in ready.split("gRPC")[1]
+        assert "cannot be opened: libpaligemma_cuda.so" not in server.log_text()
 
 
 def test_variables_that_kubernetes_injects_are_only_logged() -> None:
