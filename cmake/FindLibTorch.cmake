@@ -20,7 +20,7 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   target_link_libraries(LibTorch::cpu INTERFACE ${LibTorch_cpu_LIBRARY} ${LibTorch_c10_LIBRARY})
   target_link_options(LibTorch::cpu INTERFACE -Wl,-rpath,${LibTorch_LIBRARY_DIR} -Wl,-rpath,${LibTorch_NVIDIA_LIBRARY_DIR}
     -Wl,-rpath-link,${LibTorch_NVIDIA_LIBRARY_DIR})
-  if(PALIGEMMA_CUDA)
+  if(PALIGEMMA_CUDA OR PALIGEMMA_EMULATOR)
     find_library(LibTorch_cuda_LIBRARY torch_cuda HINTS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH REQUIRED)
     find_library(LibTorch_c10_cuda_LIBRARY c10_cuda HINTS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH REQUIRED)
     add_library(LibTorch::cuda INTERFACE IMPORTED)
