@@ -20,15 +20,14 @@ _BLANKS = " \t\n\r\v\f"
 
 def normalized(prompt: str) -> str:
     """The prompt in the form that the model reads, by the server's rules for a request with one picture: each line
-    ends with a newline character, the marks <image> and <bos> at the front are taken off, newlines at the end too.
+    ends with a newline character, the marks <image> and <bos> at the front are taken off, newlines at the end too. A
+    prompt may be blank, as in Generate.
     Raises ExportError where the server refuses the prompt."""
     rest = prompt.replace("\r\n", "\n").replace("\r", "\n")
     rest, images = _without_marks(rest, "<image>")
     rest, _ = _without_marks(rest, "<bos>")
     if images > 1:
         raise ExportError(f"prompt {prompt!r}: {images} times <image>, but there is one picture; leave <image> out")
-    if not rest.strip(_BLANKS):
-        raise ExportError(f"prompt {prompt!r}: is blank")
     return rest.rstrip("\n")
 
 

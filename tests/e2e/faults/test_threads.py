@@ -49,7 +49,7 @@ def test_f82_a_thread_that_stands_still_fails_the_liveness_probe_which_names_it(
         if call is not None and (error := call.exception()) is not None:  # it may have been done before delivery
             assert serving.reason_of(error)[:2] == ("UNAVAILABLE", "SERVER_DRAINING")
     watched.wait_ready()
-    assert watched.http("/livez") == (200, "ok\n")
+    wait_for(lambda: watched.http("/livez") == (200, "ok\n"))
     quiescence.await_idle(watched)
     assert quiescence.golden_tokens(watched) == quiescence.GOLDEN["token_ids"]
 
