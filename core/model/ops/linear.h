@@ -21,9 +21,10 @@ namespace paligemma::ops {
 //   fp8 [N,K]                 scale f32 [N]; weight-only
 // or a matrix that was packed for CPUs (packed.h). What follows holds for the canonical ones.
 // Float products are computed kRowTile rows at a time, so that a row has the same bits in every
-// batch.
+// batch. With 8 rows MKL takes code for thin matrices, in which a row's bits depend on its place
+// (measured).
 Tensor Linear(const Tensor& x, const Matrix& w);
-inline constexpr std::int64_t kRowTile = 8;
+inline constexpr std::int64_t kRowTile = 16;
 
 // Gemma's norm: x / sqrt(mean(x^2) + eps) * (1 + weight).
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps);
