@@ -17,7 +17,6 @@
 #include "core/base/build_info.h"
 #include "core/base/heap.h"
 #include "core/bundle/manifest.h"
-#include "core/cpu/isa.h"
 #include "core/model/device.h"
 #include "server/access/auth_tokens.h"
 #include "server/config/config_loader.h"
@@ -66,9 +65,8 @@ int ValidateOnly(const paligemma::ServerConfig& config, const paligemma::DeviceC
   const auto manifest = paligemma::LoadManifest(config.model);
   if (!manifest.ok()) return Fail(manifest.status());
   if (device.device.is_cpu()) {
-    if (const auto isa = paligemma::cpu::ChooseIsa(config.host.runner.cpu_isa); !isa.ok()) {
-      return Fail(isa.status());
-    }
+    const paligemma::Status status = paligemma::CheckCpuIsa(config.host.runner.cpu_isa);
+    if (!status.ok()) return Fail(status);
   }
   if (!config.tls_cert.empty()) {
     if (const auto files = paligemma::ReadTlsFiles(config); !files.ok())

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/base/check.h"
+#include "core/cpu/isa.h"
 #include "core/model/kv_cache_plan.h"
 
 namespace paligemma {
@@ -98,6 +99,8 @@ std::optional<Device> Device::Parse(std::string_view text) {
 std::string Device::ToString() const {
   return is_cpu() ? "cpu" : "cuda:" + std::to_string(cuda_index_);
 }
+
+Status CheckCpuIsa(const std::string& requested) { return cpu::ChooseIsa(requested).status(); }
 
 StatusOr<DeviceChoice> PrepareDevice(const std::string& requested) {
   if (requested == "auto") {

@@ -47,6 +47,9 @@ struct DeviceChoice {
 // "auto" falls back to the CPU; "cuda:N" fails with FAILED_PRECONDITION where it cannot be used.
 StatusOr<DeviceChoice> PrepareDevice(const std::string& requested);
 
+// Returns an error if this machine cannot run the CPU kernels that `requested` names (--cpu-isa).
+Status CheckCpuIsa(const std::string& requested);
+
 // Returns the free memory of a GPU, or what this process may still take on the CPU.
 // REQUIRES: PrepareDevice chose the device.
 std::int64_t FreeDeviceBytes(const Device& device);
