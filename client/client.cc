@@ -147,7 +147,7 @@ StatusOr<bool> Client::Healthy(std::chrono::milliseconds wait) {
         std::chrono::duration_cast<std::chrono::milliseconds>(end - SteadyClock::now());
     StatusOr<bool> healthy = CheckHealth(
         channel_, kServiceName,
-        wait.count() == 0 ? options_.timeout : std::clamp(left, kPause, options_.timeout));
+        wait.count() == 0 ? options_.timeout : std::min(options_.timeout, std::max(left, kPause)));
     if ((healthy.ok() && *healthy) || SteadyClock::now() + kPause >= end) return healthy;
     std::this_thread::sleep_for(kPause);
   }

@@ -173,14 +173,15 @@ void AddHealth(CLI::App* app, Arguments* arguments) {
               "wait up to this long for the server to be ready");
 }
 
-// The words without the first and without the token.
+// Returns the words without the command and without the token, wherever either stands.
 std::string FlagsForReport(const std::vector<std::string>& words) {
   std::string flags;
-  for (size_t i = 1; i < words.size(); ++i) {
-    if (words[i] == "--token") {
-      ++i;  // its value
-    } else if (!words[i].starts_with("--token=")) {
-      flags.append(flags.empty() ? "" : " ").append(words[i]);
+  const auto command = std::find(words.begin(), words.end(), "bench");
+  for (auto word = words.begin(); word != words.end(); ++word) {
+    if (*word == "--token") {
+      if (++word == words.end()) break;  // its value is missing
+    } else if (word != command && !word->starts_with("--token=")) {
+      flags.append(flags.empty() ? "" : " ").append(*word);
     }
   }
   return flags;

@@ -139,5 +139,14 @@ TEST(CommandLine, EveryHelpPageSaysWhatForThenUsageGroupsAndExamples) {
   }
 }
 
+TEST(CommandLine, TheReportOfALoadTestNeverHoldsTheToken) {
+  const std::vector<std::vector<std::string>> kWays = {
+      {"--token", "secret", "bench", "x.png", "--runs=2"},
+      {"--token=secret", "bench", "x.png", "--runs=2"},
+      {"bench", "x.png", "--token", "secret", "--runs=2"},
+      {"bench", "x.png", "--runs=2", "--token=secret"}};
+  for (const auto& words : kWays) EXPECT_EQ(Parse(words).line.bench.flags, "x.png --runs=2");
+}
+
 }  // namespace
 }  // namespace paligemma::client
