@@ -77,4 +77,9 @@ Status InternalError(std::string message) {
   return Status(StatusCode::kInternal, Reason::kInternal, std::move(message));
 }
 
+Status OutOfMemory(std::string_view to) {
+  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded, std::string("no memory ").append(to))
+      .WithRetryAfter(std::chrono::seconds(1));
+}
+
 }  // namespace paligemma

@@ -109,6 +109,9 @@ inline Status OkStatus() { return Status(); }
 Status InvalidField(std::string field, std::string value, std::string limit,
                     std::string_view problem);
 Status InternalError(std::string message);
+// Returns UNAVAILABLE with SERVER_OVERLOADED and a second's retry delay: there was no memory `to`
+// do something, such as "to decode an image".
+Status OutOfMemory(std::string_view to);
 
 template <typename T>
 class [[nodiscard]] StatusOr {

@@ -11,8 +11,6 @@
 namespace paligemma {
 namespace {
 
-// What a preprocessor needs at most.
-constexpr std::int64_t kDecodedBytesPerPixel = 8;
 // How long the end of a drain waits for a step in progress.
 constexpr std::chrono::seconds kAbortGrace{5};
 
@@ -127,7 +125,6 @@ StatusOr<RequestId> Dispatcher::Submit(Request request, std::shared_ptr<Response
     live.request = std::move(request);
     live.sink = std::move(sink);
     live.share = share;
-    live.pixels = item.pixels;
   }
   preprocessing_->Push(item);
   return item.id;
@@ -170,7 +167,7 @@ bool Dispatcher::TakeJob(RequestId id, Job* job) {
   job->request = std::move(live.request);
   job->sink = std::exchange(live.sink, nullptr);
   job->cancellation = live.cancellation;
-  job->pixels = live.pixels;
+  job->pixels = live.share.pixels;
   return true;
 }
 

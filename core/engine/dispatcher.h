@@ -130,8 +130,7 @@ class Dispatcher {
     std::vector<SequenceId> sequences;   // with kSubmitted
     std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
     Admission::Share share;
-    std::int64_t pixels = 0;  // of all pictures
-    bool is_queued = true;    // its share is booked
+    bool is_queued = true;  // its share is booked
   };
 
   // What a preprocessing thread works on.

@@ -29,6 +29,9 @@ struct ImageInput {
 // The limits on the cost of a picture. core/vision/image_decoder.h has those of each file format.
 inline constexpr int kMaxImageSide = 16'384;  // in pixels
 
+// What a picture needs at most while it is decoded.
+inline constexpr std::int64_t kDecodedBytesPerPixel = 8;
+
 struct ImageLimits {
   std::int64_t max_bytes = std::int64_t{16} << 20;  // of the file, or of raw pixels
   std::int64_t max_pixels = 40'000'000;

@@ -178,9 +178,7 @@ StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& l
     }
     return decoded;
   } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
-                  "no memory to decode an image", {{"retry_after_ms", "1000"}})
-        .WithRetryAfter(std::chrono::milliseconds(1000));
+    return OutOfMemory("to decode an image");
   }
 }
 

@@ -44,11 +44,10 @@ struct DecodedImage {
 // `field` is the path of the input in the client's request, e.g. "images[0]", for errors:
 // IMAGE_MISSING, IMAGE_FORMAT_UNSUPPORTED, IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_TOO_COMPLEX,
 // FIELD_INVALID (raw pixels whose size does not fit), SERVER_OVERLOADED (no memory). Calls `check`,
-// which may be null, every few rows and returns its error. Needs at most about kBytesPerPixel a
-// pixel.
+// which may be null, every few rows and returns its error. Needs at most about
+// kDecodedBytesPerPixel.
 StatusOr<DecodedImage> DecodeImage(const ImageInput& input, const ImageLimits& limits,
                                    std::string_view field, const InterruptCheck& check = nullptr);
-inline constexpr std::int64_t kBytesPerPixel = 8;
 
 // Returns how many pixels the header of a picture promises; 0 if the header cannot be read.
 // Reads no pixel.

@@ -54,9 +54,7 @@ StatusOr<ImagePreparer::Result> ImagePreparer::Prepare(const ImageInput& input,
     result.image.pixels = std::move(pixels);
     return result;
   } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
-                  "no memory to prepare an image", {{"retry_after_ms", "1000"}})
-        .WithRetryAfter(std::chrono::milliseconds(1000));
+    return OutOfMemory("to prepare an image");
   }
 }
 

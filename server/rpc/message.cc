@@ -95,8 +95,7 @@ Status ParseMessage(std::int64_t max_bytes, grpc::ByteBuffer* bytes,
   return InvalidField(message->GetTypeName(), "", "", "the bytes are no such message");
 } catch (const std::bad_alloc&) {
   bytes->Clear();
-  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
-                "the server has no memory left for this message; try again later");
+  return OutOfMemory("for this message; try again later");
 }
 
 StatusOr<grpc::ByteBuffer> SerializeMessage(const google::protobuf::Message& message) {

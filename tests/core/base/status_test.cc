@@ -64,5 +64,12 @@ TEST(ClockTest, TheRealClockNeverGoesBack) {
   EXPECT_LE(first, Clock::Real()->Now());
 }
 
+TEST(StatusTest, WithoutMemoryTheClientIsAskedToTryAgain) {
+  const Status status = OutOfMemory("to decode an image");
+  EXPECT_EQ(status.ToString(), "UNAVAILABLE: no memory to decode an image");
+  EXPECT_EQ(status.reason(), Reason::kServerOverloaded);
+  EXPECT_EQ(status.retry_after(), std::chrono::seconds(1));
+}
+
 }  // namespace
 }  // namespace paligemma
