@@ -34,8 +34,8 @@ LAYERS: dict[str, set[str]] = {
     "client": {"core/base", "core/bundle", "core/request", "core/vision"},
 }
 LAYERS |= {
-    "server/http": {"core/base"},
     "server/net": {"core/base"},
+    "server/http": {"core/base", "server/net"},
     "server/rpc": {"core/base"},
     "server/config": {"core/base", "core/host", "server/net"},
     "server/life": {"core/base", "core/request", "server/config"},

@@ -2,7 +2,6 @@
 #include "server/http/http_server.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "server/http/connection.h"
+#include "server/net/listener.h"
 
 namespace paligemma::http {
 namespace {
@@ -26,31 +26,13 @@ using boost::system::error_code;
 // How long the server waits before it accepts again when the process has no descriptor left.
 constexpr std::chrono::milliseconds kAcceptPause{100};
 
-// The connections that the process's limit of descriptors leaves for HTTP.
-std::size_t AffordableConnections(std::size_t wanted) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
-  return std::clamp<std::size_t>(limit.rlim_cur / 4, 1, wanted);
-}
-
-// Splits HOST:PORT; the host may be in brackets.
-std::pair<std::string, std::string> HostAndPort(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return {address, ""};
-  std::string host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  return {host, address.substr(colon + 1)};
-}
-
 }  // namespace
 
 class Server::Impl {
  public:
   Impl(std::vector<Route> routes, const Limits& limits)
       : routes_(std::move(routes)), limits_(limits) {
-    limits_.max_connections = AffordableConnections(limits.max_connections);
+    limits_.max_connections = net::ManagementConnections(limits.max_connections);
   }
 
   ~Impl() {
@@ -90,7 +72,7 @@ class Server::Impl {
 };
 
 std::string Server::Impl::Bind(const std::string& address) {
-  const auto [host, port] = HostAndPort(address);
+  const auto [host, port] = net::SplitHostPort(address).value_or(net::HostPort{address, ""});
   error_code error;
   const auto endpoints = tcp::resolver(io_).resolve(
       host, port, tcp::resolver::passive | tcp::resolver::numeric_service, error);

@@ -19,6 +19,7 @@
 
 #include "core/base/duration.h"
 #include "core/base/status.h"
+#include "server/net/descriptors.h"
 
 namespace paligemma::http {
 
@@ -45,7 +46,7 @@ struct Route {
 
 struct Limits {
   // Connections held at the same time; at most a quarter of the process's descriptors.
-  std::size_t max_connections = 1024;
+  std::size_t max_connections = net::kMaxManagementConnections;
   std::size_t max_header_bytes = 16 << 10;
   std::size_t max_body_bytes = 64 << 10;
   // A request must arrive within this time of its first byte, and a response be taken within it.

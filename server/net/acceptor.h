@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accepts connections within bounds, and hands each to whoever serves it.
+// Accepts connections within bounds, and hands each of them to the function that serves it.
 //
 // One thread accepts. A connection beyond a bound is accepted and closed at once, so that its
 // client knows and the kernel's backlog stays short. That needs a descriptor, so one is kept in

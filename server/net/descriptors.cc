@@ -6,14 +6,20 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace paligemma::net {
 namespace {
 
 // Descriptors that files, threads and libraries hold.
 constexpr std::int64_t kOthers = 128;
-// The management port takes at most a quarter of all descriptors, and no more than this.
-constexpr std::int64_t kManagement = 1024;
+
+// Returns the soft limit, or nullopt if it bounds nothing.
+std::optional<std::int64_t> SoftLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return std::nullopt;
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
 
 }  // namespace
 
@@ -28,11 +34,17 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+std::size_t ManagementConnections(std::size_t wanted) {
+  const std::optional<std::int64_t> all = SoftLimit();
+  if (!all.has_value()) return wanted;
+  return std::clamp<std::size_t>(static_cast<std::size_t>(*all / 4), 1, wanted);
+}
+
 std::int64_t AffordableConnections() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return INT32_MAX;
-  const auto all = static_cast<std::int64_t>(limit.rlim_cur);
-  return std::max<std::int64_t>(1, (all - std::min(all / 4, kManagement) - kOthers) / 2);
+  const std::optional<std::int64_t> all = SoftLimit();
+  if (!all.has_value()) return INT32_MAX;
+  const auto management = static_cast<std::int64_t>(ManagementConnections());
+  return std::max<std::int64_t>(1, (*all - management - kOthers) / 2);
 }
 
 }  // namespace paligemma::net

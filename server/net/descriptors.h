@@ -3,6 +3,7 @@
 #ifndef SERVER_NET_DESCRIPTORS_H_
 #define SERVER_NET_DESCRIPTORS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -33,11 +34,17 @@ class Descriptor {
   int fd_ = -1;
 };
 
+inline constexpr std::size_t kMaxManagementConnections = 1024;
+
 // Raises the process's soft limit of descriptors to the hard one, where it can.
 void RaiseDescriptorLimit();
 
-// Returns the number of connections that the soft limit of descriptors affords: what the management
-// port, files and libraries leave, at two descriptors a connection.
+// Returns the most connections of the management port: `wanted`, but no more than a quarter of the
+// soft limit of descriptors.
+std::size_t ManagementConnections(std::size_t wanted = kMaxManagementConnections);
+
+// Returns the number of connections of the gRPC port that the soft limit of descriptors affords:
+// what the management port, files and libraries leave, at two descriptors a connection.
 std::int64_t AffordableConnections();
 
 }  // namespace paligemma::net

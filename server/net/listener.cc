@@ -79,20 +79,28 @@ int Add(const addrinfo& entry, std::chrono::milliseconds unacknowledged, Listene
 
 }  // namespace
 
+std::optional<HostPort> SplitHostPort(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return std::nullopt;
+  HostPort parts{address.substr(0, colon), address.substr(colon + 1)};
+  if (parts.host.starts_with('[') && parts.host.ends_with(']')) {
+    parts.host = parts.host.substr(1, parts.host.size() - 2);
+  }
+  return parts;
+}
+
 StatusOr<Listeners> Listen(const std::string& address, std::chrono::milliseconds unacknowledged) {
   const auto failed = [&address](const char* why) {
     return Status(StatusCode::kUnavailable, "cannot listen on " + address + ": " + why);
   };
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return failed("it must be HOST:PORT");
-  std::string host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const std::optional<HostPort> parts = SplitHostPort(address);
+  if (!parts.has_value()) return failed("it must be HOST:PORT");
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* list = nullptr;
-  const int unknown = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &list);
+  const int unknown = getaddrinfo(parts->host.c_str(), parts->port.c_str(), &hints, &list);
   if (unknown != 0) return failed(gai_strerror(unknown));
   const Addresses addresses(list);
   Listeners listeners;

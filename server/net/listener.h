@@ -4,6 +4,7 @@
 #define SERVER_NET_LISTENER_H_
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,14 @@
 #include "server/net/descriptors.h"
 
 namespace paligemma::net {
+
+struct HostPort {
+  std::string host;  // without the brackets of an IPv6 address
+  std::string port;
+};
+
+// Splits HOST:PORT at its last colon. Returns nullopt if there is none.
+std::optional<HostPort> SplitHostPort(const std::string& address);
 
 struct Listeners {
   std::vector<Descriptor> sockets;  // do not block
