@@ -85,11 +85,7 @@ class ServedHost {
 
   Status Serve() {
     model_ = std::make_unique<ServedModel>(host_->manifest(), host_->name());
-    AnswerWriter::Options writer;
-    writer.manifest = &model_->manifest();
-    writer.model_name = model_->name();
-    writer.token_bytes = [host = host_.get()](TokenId token) { return host->TokenBytes(token); };
-    model_->SetLoaded({host_, std::make_shared<const AnswerWriter>(std::move(writer)), {"cpu"}});
+    model_->SetLoaded(LoadedOf(host_, "cpu"));
     dependencies_ = {&config_, &lifecycle_, model_.get(), &log_, nullptr};
     PG_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(dependencies_));
     lifecycle_.Advance(Phase::kReady);

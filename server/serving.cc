@@ -113,13 +113,7 @@ Status Serving::Bind() {
 Status Serving::Load() {
   const TimePoint start = Clock::Real()->Now();
   PG_RETURN_IF_ERROR(LoadModel(host_.get()));
-  AnswerWriter::Options writer;
-  writer.manifest = &model_->manifest();
-  writer.model_name = model_->name();
-  writer.token_bytes = [host = host_.get()](TokenId token) { return host->TokenBytes(token); };
-  model_->SetLoaded({host_,
-                     std::make_shared<const AnswerWriter>(std::move(writer)),
-                     {device_.device.ToString()}});
+  model_->SetLoaded(LoadedOf(host_, device_.device.ToString()));
   LogModel(*host_, device_);
   LogInfo("ready in " + Rounded(SecondsSince(start)) + " s (loading " +
           Rounded(host_->Summary().load_seconds) + " s): gRPC " +

@@ -11,6 +11,7 @@
 #include "core/base/mutex.h"
 #include "core/bundle/manifest.h"
 #include "core/host/backend.h"
+#include "core/host/model_host.h"
 #include "server/api/answer_writer.h"
 
 namespace paligemma {
@@ -50,6 +51,9 @@ class ServedModel {
   mutable Mutex mutex_;
   std::shared_ptr<const Loaded> loaded_ PG_GUARDED_BY(mutex_);
 };
+
+// Returns what calls need of a host whose model is loaded. `device` is for people.
+ServedModel::Loaded LoadedOf(const std::shared_ptr<ModelHost>& host, std::string device);
 
 }  // namespace paligemma
 
