@@ -225,7 +225,7 @@ class TaskRunner {
   Printer printer_;
 };
 
-// What would fail only after the work was done.
+// Refuses outputs that could not be written, before the work is done.
 Status CheckOutputs(const Arguments& arguments) {
   const std::filesystem::path folder = std::filesystem::path(arguments.overlay).parent_path();
   std::error_code error;

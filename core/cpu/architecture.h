@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a processor's architecture decides. x86_64.cc or aarch64.cc defines it, whichever CMake
-// compiles. Internal to core/cpu.
+// The instruction sets of one processor architecture and their kernels. CMake compiles x86_64.cc or
+// aarch64.cc, which define these functions. Internal to core/cpu.
 #ifndef CORE_CPU_ARCHITECTURE_H_
 #define CORE_CPU_ARCHITECTURE_H_
 

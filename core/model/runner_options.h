@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be set of the model runner, and what it reports once it is loaded. Values; no LibTorch
+// The options of the model runner, and its report about a loaded model. Values; no LibTorch
 // type here.
 #ifndef CORE_MODEL_RUNNER_OPTIONS_H_
 #define CORE_MODEL_RUNNER_OPTIONS_H_

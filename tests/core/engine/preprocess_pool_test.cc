@@ -20,7 +20,7 @@ using ::testing::UnorderedElementsAre;
 constexpr std::int64_t kLarge = 40'000'000, kSmall = 50'000;
 constexpr RequestId kFirst = 1000;  // stops the thread that takes it
 
-// What was begun, and a gate before the request kFirst.
+// Records the requests that the pool begins. A gate stands before requests from kFirst on.
 class PreprocessPoolTest : public ::testing::Test {
  protected:
   ~PreprocessPoolTest() override { gate_.Open(); }

@@ -13,7 +13,7 @@ namespace {
 bool NoSignal(Millis) { return false; }
 bool Signal(Millis) { return true; }
 
-// What the parts were told. Shared with the threads of a drain, which may outlive a test.
+// Records the calls of the parts. Shared with the threads of a drain, which may outlive a test.
 struct Calls {
   std::atomic<int> ends{0}, cancels{0};
   std::promise<void> ended;  // by end_requests
