@@ -78,7 +78,8 @@ Status InternalError(std::string message) {
 }
 
 Status OutOfMemory(std::string_view to) {
-  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded, std::string("no memory ").append(to))
+  return Status(StatusCode::kUnavailable, Reason::kServerOverloaded,
+                std::string("no memory ").append(to))
       .WithRetryAfter(std::chrono::seconds(1));
 }
 
